@@ -1,0 +1,154 @@
+"""The specification of a search: the HTTP body, the database column and the engine's input."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from nas.objectives import METRICS, Goal, metric_key
+from search_spaces.errors import nearest
+
+SPEC_VERSION = 1
+NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._+/@-]*$"
+
+
+class _Wire(BaseModel):
+    # strict numbers: JSON true or "30" is not an epoch count
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _check_metric(metric: str, device: str | None) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}: {nearest(metric, list(METRICS))}")
+    if METRICS[metric].kind == "device" and device is None:
+        raise ValueError(f"{metric} needs a device, for example \"device\": \"local-onnxruntime\"")
+    if METRICS[metric].kind != "device" and device is not None:
+        raise ValueError(f"{metric} does not depend on a device: leave out \"device\"")
+
+
+class Objective(_Wire):
+    metric: str
+    goal: Goal
+    device: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_goal(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "goal" not in data and data.get("metric") in METRICS:
+            return {**data, "goal": METRICS[data["metric"]].goal}
+        return data
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_metric(self.metric, self.device)
+        return self
+
+
+class Constraint(_Wire):
+    """A hard bound, inclusive, on a metric."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+    device: str | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_metric(self.metric, self.device)
+        if self.max is None and self.min is None:
+            raise ValueError("a constraint needs \"max\" or \"min\"")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
+
+    def allows(self, value: float) -> bool:
+        return (self.max is None or value <= self.max) and (self.min is None or value >= self.min)
+
+    def __str__(self) -> str:
+        key = metric_key(self.metric, self.device, 2)
+        return " and ".join(
+            f"{key} {sign} {bound:g}" for sign, bound in (("<=", self.max), (">=", self.min)) if bound is not None
+        )
+
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+
+
+class Budget(_Wire):
+    """What a search may spend: ``scored`` zero-shot scores, ``trainings`` trials that enter rung 1."""
+
+    scored: PositiveInt = 300
+    trainings: PositiveInt = 16
+    wall_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.trainings > self.scored:
+            raise ValueError(f"trainings ({self.trainings}) must not exceed scored ({self.scored})")
+        return self
+
+
+class Rung(_Wire):
+    """One step of the ladder; ``epochs`` is the total at its end, continued from its checkpoint."""
+
+    epochs: PositiveInt
+
+
+class Training(_Wire):
+    """The recipe, the same for every trial of a search (AdamW, one-cycle cosine over the last rung)."""
+
+    batch_size: PositiveInt = 64
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 4e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    augment: bool = True
+
+
+class SearchSpec(_Wire):
+    """One search. Names of spaces, proxies, strategies, devices and data sets are checked at submission.
+
+    Source of the shape: docs/spec.md.
+    """
+
+    spec_version: Literal[1] = SPEC_VERSION
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)] = "search"
+    space: Annotated[str, Field(max_length=200)]
+    dataset: Annotated[str, Field(max_length=200)]
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=8)]
+    constraints: Annotated[tuple[Constraint, ...], Field(max_length=32)] = ()
+    strategy: Annotated[str, Field(max_length=200)] = "default"
+    score: Annotated[str, Field(max_length=200)] = "default"
+    budget: Budget = Budget()
+    rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=10)] = (Rung(epochs=5), Rung(epochs=30))
+    eta: Annotated[int, Field(ge=2, le=100, strict=True)] = 3
+    training: Training = Training()
+    measure: Literal["last_rung", "trained"] = "last_rung"
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    labels: Annotated[
+        dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=1000)]], Field(max_length=64)
+    ] = {}
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+        epochs = [rung.epochs for rung in rungs]
+        if any(b <= a for a, b in zip(epochs, epochs[1:], strict=False)):
+            raise ValueError(f"epochs are totals and must rise from rung to rung, got {epochs}")
+        return rungs
+
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        keys = [(o.metric, o.device) for o in objectives]
+        if len(set(keys)) < len(keys):
+            raise ValueError("the same metric on the same device stands twice")
+        return objectives
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device named by an objective or a constraint, in order of first mention."""
+        named = [o.device for o in self.objectives] + [c.device for c in self.constraints]
+        return tuple(dict.fromkeys(d for d in named if d is not None))
+
+    def key(self, metric: str, device: str | None) -> str:
+        """The JSON key under which this search shows a metric."""
+        return metric_key(metric, device, len(self.devices))

@@ -1,0 +1,74 @@
+"""Search spaces: architectures as choices, networks as data."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from search_spaces.architecture import Architecture, Choice, SearchSpace
+from search_spaces.blocks import BLOCKS
+from search_spaces.errors import UnknownName, nearest
+from search_spaces.nas_bench_201 import NasBench201
+from search_spaces.presets import PRESETS, Preset
+from search_spaces.spaces.mobilenet import mobilenet_v2, mobilenet_v2_small
+from search_spaces.task import Classification, Task
+
+__all__ = [
+    "BLOCKS",
+    "PRESETS",
+    "SPACES",
+    "Architecture",
+    "Choice",
+    "Classification",
+    "Preset",
+    "SearchSpace",
+    "Task",
+    "get_preset",
+    "get_space",
+]
+
+
+class SpaceEntry(NamedTuple):
+    """A named space: how it is made, what it is, and the paper."""
+
+    make: Callable[..., Any]
+    description: str
+    paper: str
+
+
+SPACES: Mapping[str, SpaceEntry] = {
+    "mobilenet_v2": SpaceEntry(
+        mobilenet_v2,
+        "inverted residuals: resolution, width, depth, kernel, expansion; 96 to 224 pixels",
+        "Sandler et al. 2018, arXiv:1801.04381",
+    ),
+    "mobilenet_v2_small": SpaceEntry(
+        mobilenet_v2_small,
+        "mobilenet_v2 without its early strides, for inputs of 8 to 32 pixels",
+        "Sandler et al. 2018, arXiv:1801.04381",
+    ),
+    "nas_bench_201": SpaceEntry(
+        NasBench201,
+        "cells of four nodes, six edges and five operations",
+        "Dong and Yang 2020, arXiv:2001.00326",
+    ),
+}
+"""Every search space by name."""
+
+
+@lru_cache(maxsize=32)
+def get_space(name: str, **options: Any) -> SearchSpace:
+    """The space of that name, made once per process and options (``prune=False`` for nas_bench_201).
+
+    Raises: UnknownName with the nearest known name.
+    """
+    if name not in SPACES:
+        raise UnknownName(f"unknown search space {name!r}", hint=nearest(name, list(SPACES)), field="space")
+    space: SearchSpace = SPACES[name].make(**options)
+    return space
+
+
+def get_preset(name: str) -> Preset:
+    """The known network of that name. Raises: UnknownName with the nearest known name."""
+    if name not in PRESETS:
+        raise UnknownName(f"unknown preset {name!r}", hint=nearest(name, list(PRESETS)), field="preset")
+    return PRESETS[name]

@@ -1,0 +1,145 @@
+"""What a graph costs: peak activation memory by liveness, and weight bytes. Parameters and MACs are on the graph."""
+
+from math import prod
+
+from search_spaces.graph import Graph
+from search_spaces.ops import OPS
+
+# What the caller of a graph does with an input value, or with an output of the graph.
+_GONE = 0  # already dead and not read here
+_OUTLIVES = 1  # read again after the call
+_DIES_SHARED = 2  # last read here, but others read it before
+_DIES_SOLE = 3  # read only here, so an in-place op may overwrite it
+_UNUSED, _USED = 0, 1
+
+_Liveness = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def peak_memory_bytes(graph: Graph, bytes_per_element: int = 4) -> int:
+    """The most activation memory alive at one step of the schedule, batch 1, weights apart.
+
+    Items run in order; a value is freed after its last reader; an in-place op (batch norm, activation,
+    flatten) that is the only reader of a value overwrites it. The graph's inputs belong to the caller
+    and are never overwritten; they are freed after their last reader.
+
+    A block's peak is cached per state of its inputs, so nesting changes the cost and not the result.
+    """
+    uses = _liveness(graph)[1]
+    states = tuple([_DIES_SHARED if uses[i] else _OUTLIVES for i in range(len(graph.inputs))])
+    return _peak(graph, states, (_USED,) * len(graph.outputs)) * bytes_per_element
+
+
+def weight_bytes(graph: Graph, bytes_per_element: int = 4) -> int:
+    """Bytes of every tensor that a file of this graph holds, running statistics included."""
+    tensors = [weight for entry in graph.entries().values() for weight in entry.values()]
+    return sum(prod(weight.shape) for weight in tensors) * bytes_per_element
+
+
+def readers(graph: Graph) -> tuple[int, ...]:
+    """How many primitive ops read each value, by id; being an output of the graph does not count."""
+    return _liveness(graph)[1]
+
+
+def _liveness(graph: Graph) -> _Liveness:
+    found: _Liveness = graph.memo("liveness", _analyse)
+    return found
+
+
+def _analyse(graph: Graph) -> _Liveness:
+    """Elements, number of reading primitive ops, and index of the last reading item, of every value."""
+    sizes = [prod(shape) for shape in graph.inputs]
+    for item in graph.items:
+        for shape in item.shapes:
+            sizes.append(prod(shape))
+    uses = [0] * len(sizes)
+    last = [-1] * len(sizes)
+    first = len(graph.inputs)
+    for index, item in enumerate(graph.items):
+        if isinstance(item.op, str):
+            for value in item.inputs:
+                uses[value] += 1
+                last[value] = index
+        else:
+            inner = _liveness(item.op)[1]
+            for position, value in enumerate(item.inputs):
+                if inner[position]:
+                    uses[value] += inner[position]
+                    last[value] = index
+            for position, value in enumerate(item.op.outputs):
+                # what a block reads of its own output is read by more than the caller
+                uses[first + position] += inner[value]
+        first += len(item.shapes)
+    return tuple(sizes), tuple(uses), tuple(last)
+
+
+def _peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) -> int:
+    """Peak elements during the graph, counting every value that is alive in it."""
+    key = ("peak", states, used)
+    try:
+        peak: int = graph._cache[key]
+    except KeyError:
+        peak = graph._cache[key] = _compute_peak(graph, states, used)
+    return peak
+
+
+def _compute_peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) -> int:
+    sizes, uses, last_read = _liveness(graph)
+    end = len(graph.items)
+    last = list(last_read)
+    shared = [False] * len(sizes)  # also read by somebody outside of this graph
+    live = 0
+    for value, state in enumerate(states):
+        if state != _GONE:
+            live += sizes[value]
+        if state == _OUTLIVES:
+            last[value] = end
+        shared[value] = state != _DIES_SOLE
+    for value, kept in zip(graph.outputs, used, strict=True):
+        if kept:
+            last[value] = end
+            shared[value] = True
+    peak = live
+    value = len(graph.inputs)
+    for index, (_, op, inputs, _, shapes, _) in enumerate(graph.items):
+        freed = 0
+        for read in inputs:
+            if last[read] == index:
+                freed += sizes[read]
+        if isinstance(op, str):
+            made = sizes[value]
+            if OPS[op].in_place and uses[inputs[0]] == 1 and not shared[inputs[0]]:
+                during = live
+            else:
+                during = live + made
+                if len(inputs) > 1 and freed:  # a value read twice by one op is freed once
+                    freed = sum([sizes[read] for read in set(inputs) if last[read] == index])
+            live += made - freed if last[value] >= 0 else -freed
+            value += 1
+        else:
+            inner_uses = _liveness(op)[1]
+            inner: list[int] = []
+            alive = 0
+            for position, read in enumerate(inputs):
+                final = last[read]
+                if final > index:
+                    inner.append(_OUTLIVES)
+                elif final < index:
+                    inner.append(_GONE)
+                    continue
+                else:
+                    inner.append(_DIES_SOLE if uses[read] == inner_uses[position] and not shared[read] else _DIES_SHARED)
+                alive += sizes[read]
+            wanted: list[int] = []
+            made = 0
+            for _ in shapes:
+                if last[value] >= 0:
+                    wanted.append(_USED)
+                    made += sizes[value]
+                else:
+                    wanted.append(_UNUSED)
+                value += 1
+            during = live - alive + _peak(op, tuple(inner), tuple(wanted))
+            live += made - freed
+        if during > peak:
+            peak = during
+    return peak
