@@ -1,5 +1,6 @@
 """The specification of a search: the HTTP body, the database column and the engine's input."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -7,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from nas.objectives import METRICS, Goal, metric_key
 from search_spaces.errors import nearest
 
-SPEC_VERSION = 1
+SPEC_VERSION: Literal[1] = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._+/@-]*$"
 
 
@@ -20,9 +21,9 @@ def _check_metric(metric: str, device: str | None) -> None:
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}: {nearest(metric, list(METRICS))}")
     if METRICS[metric].kind == "device" and device is None:
-        raise ValueError(f"{metric} needs a device, for example \"device\": \"local-onnxruntime\"")
+        raise ValueError(f'{metric} needs a device, for example "device": "local-onnxruntime"')
     if METRICS[metric].kind != "device" and device is not None:
-        raise ValueError(f"{metric} does not depend on a device: leave out \"device\"")
+        raise ValueError(f'{metric} does not depend on a device: leave out "device"')
 
 
 class Objective(_Wire):
@@ -33,8 +34,10 @@ class Objective(_Wire):
     @model_validator(mode="before")
     @classmethod
     def _default_goal(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "goal" not in data and data.get("metric") in METRICS:
-            return {**data, "goal": METRICS[data["metric"]].goal}
+        if isinstance(data, dict) and "goal" not in data and isinstance(data.get("metric"), str):
+            metric = data["metric"]
+            _check_metric(metric, data.get("device"))
+            return {**data, "goal": METRICS[metric].goal}
         return data
 
     @model_validator(mode="after")
@@ -55,7 +58,7 @@ class Constraint(_Wire):
     def _known(self) -> Self:
         _check_metric(self.metric, self.device)
         if self.max is None and self.min is None:
-            raise ValueError("a constraint needs \"max\" or \"min\"")
+            raise ValueError('a constraint needs "max" or "min"')
         if self.max is not None and self.min is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         return self
@@ -113,12 +116,12 @@ class SearchSpec(_Wire):
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)] = "search"
     space: Annotated[str, Field(max_length=200)]
     dataset: Annotated[str, Field(max_length=200)]
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=8)]
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=8)]
     constraints: Annotated[tuple[Constraint, ...], Field(max_length=32)] = ()
     strategy: Annotated[str, Field(max_length=200)] = "default"
     score: Annotated[str, Field(max_length=200)] = "default"
     budget: Budget = Budget()
-    rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=10)] = (Rung(epochs=5), Rung(epochs=30))
+    rungs: Annotated[tuple[Rung, ...], Field(max_length=10)] = (Rung(epochs=5), Rung(epochs=30))
     eta: Annotated[int, Field(ge=2, le=100, strict=True)] = 3
     training: Training = Training()
     measure: Literal["last_rung", "trained"] = "last_rung"
@@ -130,14 +133,18 @@ class SearchSpec(_Wire):
     @field_validator("rungs")
     @classmethod
     def _rising(cls, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+        if not rungs:
+            raise ValueError("name at least one rung, for example {\"epochs\": 30}")
         epochs = [rung.epochs for rung in rungs]
-        if any(b <= a for a, b in zip(epochs, epochs[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(epochs)):
             raise ValueError(f"epochs are totals and must rise from rung to rung, got {epochs}")
         return rungs
 
     @field_validator("objectives")
     @classmethod
     def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if not objectives:  # not by min_length, which would also complain whenever an objective is wrong
+            raise ValueError("name at least one objective, for example {\"metric\": \"accuracy\"}")
         keys = [(o.metric, o.device) for o in objectives]
         if len(set(keys)) < len(keys):
             raise ValueError("the same metric on the same device stands twice")

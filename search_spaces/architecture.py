@@ -56,27 +56,40 @@ class SearchSpace(Protocol):
     @property
     def size(self) -> int:
         """The exact number of distinct architectures."""
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """The resolutions to choose from; empty where networks take the task's own size."""
+
     def sample(self, rng: np.random.Generator) -> Architecture: ...
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         """A neighbour: one active choice changed (choices that become active are drawn)."""
+
     def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture: ...
     def validate(self, arch: Architecture) -> None:
         """Raises InvalidArchitecture where ``arch`` is not a canonical member."""
+
     def check_task(self, task: Task) -> None:
         """Raises InvalidSpec where the networks of the space do not fit the task."""
+
     def encode(self, arch: Architecture) -> Codes:
         """(choices,) whole numbers: 0 where inactive, else 1 + the option's index. Injective."""
+
     def decode(self, codes: Codes) -> Architecture:
         """The architecture of the codes; what is inactive is ignored. Raises InvalidArchitecture."""
+
     def graph(self, arch: Architecture, task: Task) -> Graph: ...
     def cover(self) -> list[Architecture]:
         """A few architectures in which every option of every choice occurs."""
+
     def smallest(self) -> Architecture:
         """The architecture with the least parameters, MACs and peak memory of the space, all at once."""
+
     def to_string(self, arch: Architecture) -> str: ...
     def from_string(self, text: str) -> Architecture: ...
     def to_dict(self, arch: Architecture) -> dict[str, Option]:
         """The active choices."""
+
     def from_dict(self, values: Mapping[str, Any]) -> Architecture: ...
 
 
@@ -88,7 +101,7 @@ def option_index(choice: Choice, value: Any) -> int:
     known = [str(option) for option in choice.options]
     raise InvalidArchitecture(
         f"{choice.name}={value!r} is no option", hint=nearest(str(value), known), field=choice.name
-    )  # fmt: skip
+    )
 
 
 def parse_option(choice: Choice, text: str) -> Option:

@@ -11,7 +11,7 @@ from search_spaces.graph import Graph, Item, Shape
 from search_spaces.ops import OPS, Weight
 
 # What torch.nn.Module uses itself, so no child module may be called so (a test compares the list).
-RESERVED = frozenset(
+_TORCH_NAMES = (
     "T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches "
     "eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict "
     "modules mtia named_buffers named_children named_modules named_parameters parameters register_backward_hook "
@@ -19,8 +19,12 @@ RESERVED = frozenset(
     "register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook "
     "register_module register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ "
     "set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu zero_grad "
-    "input weight bias running_mean running_var num_batches_tracked".split()
+    "input weight bias running_mean running_var num_batches_tracked"
 )
+RESERVED = frozenset(_TORCH_NAMES.split())
+
+
+_NO_ATTRS: dict[str, Any] = {}
 
 
 class Value(NamedTuple):
@@ -92,7 +96,12 @@ class Builder:
         return Value(self._next - 1, shape)
 
     def block(
-        self, name: str, fn: Callable[..., Any], inputs: Value | tuple[Value, ...], *args: Any, weights: str | None = None
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        inputs: Value | tuple[Value, ...],
+        *args: Any,
+        weights: str | None = None,
     ) -> Any:
         """Calls a block, ``fn(builder, *inputs, *args)``, as one item; returns what ``fn`` returns.
 
@@ -100,16 +109,24 @@ class Builder:
         the same, and the arguments (with their types: ``True`` is not ``1``) were seen before, so
         ``fn`` must be a module-level function of nothing else.
         """
-        given = (inputs,) if isinstance(inputs, Value) else inputs
-        distinct = given if len(given) == 1 else tuple(dict.fromkeys(given))
-        order = None if len(distinct) == len(given) else tuple([distinct.index(v) for v in given])
-        key = (fn, tuple([v.shape for v in distinct]), order, args, tuple([type(a) for a in args]))
+        order: tuple[int, ...] | None = None
+        if isinstance(inputs, Value):
+            distinct: tuple[Value, ...] = (inputs,)
+            key: Any = (fn, inputs[1], args, tuple(map(type, args)))
+        else:
+            distinct = tuple(dict.fromkeys(inputs))
+            if len(distinct) < len(inputs):
+                order = tuple([distinct.index(v) for v in inputs])
+            key = (fn, tuple([v.shape for v in distinct]), order, args, tuple(map(type, args)))
         try:
             entry = self._memo.entries.get(key)
         except TypeError:
-            raise InvalidGraph(f"{name}: arguments {args} cannot be hashed", hint="pass numbers, names, tuples") from None
+            raise InvalidGraph(
+                f"{name}: arguments {args} cannot be hashed", hint="pass numbers, names, tuples"
+            ) from None
         if entry is None:
-            entry = self._call(name, fn, key)
+            entry = self._call(name, fn, distinct, order, args)
+            self._memo.put(key, entry)
         return self._append(name, entry, distinct, weights)
 
     def call(self, name: str, graph: Graph, inputs: tuple[Value, ...], weights: str | None = None) -> tuple[Value, ...]:
@@ -135,16 +152,16 @@ class Builder:
     ) -> Any:
         graph, returned, single = entry
         first_output = self._next
-        shapes: tuple[Shape, ...] = ()
+        shapes = graph.output_shapes
         if graph.items:
             self._take(name)
             if graph.params or weights is not None:
                 self._own(name, weights, graph)
             self._macs += graph.macs
             self._matmul_macs += graph.matmul_macs
-            shapes = graph.output_shapes
-            self._items.append(Item(name, graph, tuple([v.id for v in inputs]), {}, shapes, weights or name))
-            self._next += len(shapes)
+            ids = (inputs[0][0],) if len(inputs) == 1 else tuple([v.id for v in inputs])
+            self._items.append(Item(name, graph, ids, _NO_ATTRS, shapes, weights or name))
+            self._next = first_output + len(shapes)
         if single:
             (i,) = returned
             return inputs[~i] if i < 0 else Value(first_output + i, shapes[i])
@@ -157,6 +174,7 @@ class Builder:
             tuple([v.shape for v in self.inputs]),
             tuple(self._items),
             tuple([v.id for v in values]),
+            tuple([v.shape for v in values]),
             self._params,
             self._macs,
             self._matmul_macs,
@@ -181,9 +199,18 @@ class Builder:
         if padding is None:
             padding = tuple([d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True)])
         return self.op(
-            name, "conv", x, weights=weights, out_channels=out_channels, kernel=kernels,
-            stride=per_axis(stride, axes), padding=padding, dilation=dilations, groups=groups, bias=bias,
-        )  # fmt: skip
+            name,
+            "conv",
+            x,
+            weights=weights,
+            out_channels=out_channels,
+            kernel=kernels,
+            stride=per_axis(stride, axes),
+            padding=padding,
+            dilation=dilations,
+            groups=groups,
+            bias=bias,
+        )
 
     def batch_norm(self, name: str, x: Value, eps: float = 1e-5, momentum: float = 0.1) -> Value:
         return self.op(name, "batch_norm", x, eps=eps, momentum=momentum)
@@ -194,22 +221,19 @@ class Builder:
     def pool(self, name: str, kind: str, x: Value, kernel: int, stride: int, padding: int = 0) -> Value:
         """``max_pool`` or ``avg_pool`` (which does not count padding)."""
         axes = len(x.shape) - 1
-        return self.op(
-            name, kind, x, kernel=(kernel,) * axes, stride=(stride,) * axes, padding=(padding,) * axes
-        )  # fmt: skip
+        return self.op(name, kind, x, kernel=(kernel,) * axes, stride=(stride,) * axes, padding=(padding,) * axes)
 
-    def _call(self, name: str, fn: Callable[..., Any], key: Any) -> tuple[Graph, tuple[int, ...], bool]:
-        _, shapes, order, args, _ = key
+    def _call(
+        self, name: str, fn: Callable[..., Any], inputs: tuple[Value, ...], order: tuple[int, ...] | None, args: Any
+    ) -> tuple[Graph, tuple[int, ...], bool]:
         if "<" in fn.__qualname__:
             raise InvalidGraph(f"{name}: block {fn.__qualname__} is not a module-level function", hint="move it out")
-        sub = Builder(shapes, self._memo)
+        sub = Builder([v.shape for v in inputs], self._memo)
         try:
             result = fn(sub, *(sub.inputs if order is None else [sub.inputs[i] for i in order]), *args)
         except InvalidGraph as error:
             raise InvalidGraph(f"{name}.{error.message}", hint=error.hint) from None
-        entry = sub.close(result)
-        self._memo.put(key, entry)
-        return entry
+        return sub.close(result)
 
     def _take(self, name: str) -> None:
         taken = self._taken
@@ -219,9 +243,8 @@ class Builder:
                 hint="a name is a leaf or a prefix, never both",
             )
         for prefix in _prefixes(name):
-            if taken.get(prefix):
+            if taken.setdefault(prefix, False):
                 raise InvalidGraph(f"{name!r} lies below {prefix!r}, which is a leaf", hint="rename one of them")
-            taken[prefix] = False
         taken[name] = True
 
     def _own(self, name: str, weights: str | None, needs: dict[str, Weight] | Graph) -> None:
@@ -263,5 +286,8 @@ def _prefixes(name: str) -> tuple[str, ...]:
     parts = name.split(".")
     for part in parts:
         if part in RESERVED or not (part.isidentifier() or part.isdigit()) or part.startswith("_"):
-            raise InvalidGraph(f"{part!r} in {name!r} cannot name a part of a network", hint="torch modules use it or it is no identifier")  # fmt: skip
+            raise InvalidGraph(
+                f"{part!r} in {name!r} cannot name a part of a network",
+                hint="torch modules use it, or it is no identifier",
+            )
     return tuple([".".join(parts[:i]) for i in range(1, len(parts))])

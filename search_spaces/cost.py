@@ -30,9 +30,21 @@ def peak_memory_bytes(graph: Graph, bytes_per_element: int = 4) -> int:
 
 
 def weight_bytes(graph: Graph, bytes_per_element: int = 4) -> int:
-    """Bytes of every tensor that a file of this graph holds, running statistics included."""
-    tensors = [weight for entry in graph.entries().values() for weight in entry.values()]
-    return sum(prod(weight.shape) for weight in tensors) * bytes_per_element
+    """Bytes of every tensor that a file of this graph holds, running statistics included, each entry once."""
+    elements: int = graph.memo("weight_elements", _weight_elements)
+    return elements * bytes_per_element
+
+
+def _weight_elements(graph: Graph) -> int:
+    entries: dict[str, int] = {}
+    shapes = graph.value_shapes
+    for item in graph.items:
+        if isinstance(item.op, Graph):
+            entries[item.weights] = item.op.memo("weight_elements", _weight_elements)
+        elif (rule := OPS[item.op].weights) is not None:
+            tensors = rule(item.attrs, tuple([shapes[v] for v in item.inputs]))
+            entries[item.weights] = sum([prod(weight.shape) for weight in tensors.values()])
+    return sum(entries.values())
 
 
 def readers(graph: Graph) -> tuple[int, ...]:
@@ -41,43 +53,48 @@ def readers(graph: Graph) -> tuple[int, ...]:
 
 
 def _liveness(graph: Graph) -> _Liveness:
-    found: _Liveness = graph.memo("liveness", _analyse)
+    found: _Liveness | None = graph._cache.get("liveness")
+    if found is None:
+        found = graph._cache["liveness"] = _analyse(graph)
     return found
 
 
 def _analyse(graph: Graph) -> _Liveness:
     """Elements, number of reading primitive ops, and index of the last reading item, of every value."""
     sizes = [prod(shape) for shape in graph.inputs]
-    for item in graph.items:
-        for shape in item.shapes:
-            sizes.append(prod(shape))
+    for _, op, _, _, shapes, _ in graph.items:
+        if isinstance(op, str):
+            sizes.append(prod(shapes[0]))
+        else:
+            sub_sizes = _liveness(op)[0]
+            sizes.extend([sub_sizes[v] for v in op.outputs])
     uses = [0] * len(sizes)
     last = [-1] * len(sizes)
-    first = len(graph.inputs)
-    for index, item in enumerate(graph.items):
-        if isinstance(item.op, str):
-            for value in item.inputs:
-                uses[value] += 1
-                last[value] = index
+    value = len(graph.inputs)
+    for index, (_, op, inputs, _, _, _) in enumerate(graph.items):
+        if isinstance(op, str):
+            for read in inputs:
+                uses[read] += 1
+                last[read] = index
+            value += 1
         else:
-            inner = _liveness(item.op)[1]
-            for position, value in enumerate(item.inputs):
+            inner = op._cache["liveness"][1]
+            for position, read in enumerate(inputs):
                 if inner[position]:
-                    uses[value] += inner[position]
-                    last[value] = index
-            for position, value in enumerate(item.op.outputs):
+                    uses[read] += inner[position]
+                    last[read] = index
+            for made in op.outputs:
                 # what a block reads of its own output is read by more than the caller
-                uses[first + position] += inner[value]
-        first += len(item.shapes)
+                uses[value] += inner[made]
+                value += 1
     return tuple(sizes), tuple(uses), tuple(last)
 
 
 def _peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) -> int:
     """Peak elements during the graph, counting every value that is alive in it."""
-    key = ("peak", states, used)
-    try:
-        peak: int = graph._cache[key]
-    except KeyError:
+    key = (states, used)
+    peak: int | None = graph._cache.get(key)
+    if peak is None:
         peak = graph._cache[key] = _compute_peak(graph, states, used)
     return peak
 
@@ -116,7 +133,7 @@ def _compute_peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) 
             live += made - freed if last[value] >= 0 else -freed
             value += 1
         else:
-            inner_uses = _liveness(op)[1]
+            inner_uses = op._cache["liveness"][1]
             inner: list[int] = []
             alive = 0
             for position, read in enumerate(inputs):
@@ -127,7 +144,9 @@ def _compute_peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) 
                     inner.append(_GONE)
                     continue
                 else:
-                    inner.append(_DIES_SOLE if uses[read] == inner_uses[position] and not shared[read] else _DIES_SHARED)
+                    inner.append(
+                        _DIES_SOLE if uses[read] == inner_uses[position] and not shared[read] else _DIES_SHARED
+                    )
                 alive += sizes[read]
             wanted: list[int] = []
             made = 0

@@ -86,7 +86,7 @@ def _norms(graph: Graph) -> dict[int, int]:
     """Index of a layer -> index of the batch norm that folds into it, among the items of this graph."""
     reads = readers(graph)
     used = Counter(item.weights for item in graph.items)
-    made = {}
+    made: dict[int, int] = {}
     value = len(graph.inputs)
     pairs = {}
     for index, item in enumerate(graph.items):
@@ -183,4 +183,4 @@ def _merge_inputs(graph: Graph, position: tuple[int, ...]) -> Graph:
     inputs = tuple(graph.inputs[position.index(i)] for i in range(kept))
     items = tuple(item._replace(inputs=tuple(moved(v) for v in item.inputs)) for item in graph.items)
     outputs = tuple(moved(v) for v in graph.outputs)
-    return Graph(inputs, items, outputs, graph.params, graph.macs, graph.matmul_macs)
+    return Graph(inputs, items, outputs, graph.output_shapes, graph.params, graph.macs, graph.matmul_macs)

@@ -52,9 +52,7 @@ def _vertices(graph: Graph) -> tuple[list[_Vertex], list[int], list[list[int]]]:
     for name in graph.output_names:
         reads[name] += 2  # an output is never merged away
     sums = {node.name: node for node in nodes if node.op == "add"}
-    merged = {
-        name for node in sums.values() for name in node.inputs if name in sums and reads[name] == 1
-    }  # fmt: skip
+    merged = {name for node in sums.values() for name in node.inputs if name in sums and reads[name] == 1}
     vertices: list[_Vertex] = [(("input", i, shape), (), True) for i, shape in enumerate(graph.inputs)]
     index = {name: i for i, name in enumerate(graph.input_names)}
     sharing: dict[str, list[int]] = defaultdict(list)

@@ -70,13 +70,14 @@ class Graph:
     products of two activations. All for batch 1.
     """
 
-    __slots__ = ("_cache", "inputs", "items", "macs", "matmul_macs", "outputs", "params")
+    __slots__ = ("_cache", "inputs", "items", "macs", "matmul_macs", "output_shapes", "outputs", "params")
 
     def __init__(
         self,
         inputs: tuple[Shape, ...],
         items: tuple[Item, ...],
         outputs: tuple[int, ...],
+        output_shapes: tuple[Shape, ...],
         params: int,
         macs: int,
         matmul_macs: int,
@@ -84,6 +85,7 @@ class Graph:
         self.inputs = inputs
         self.items = items
         self.outputs = outputs
+        self.output_shapes = output_shapes
         self.params = params
         self.macs = macs
         self.matmul_macs = matmul_macs
@@ -105,10 +107,6 @@ class Graph:
         """The shape of every value, by id."""
         shapes: tuple[Shape, ...] = self.memo("value_shapes", _value_shapes)
         return shapes
-
-    @property
-    def output_shapes(self) -> tuple[Shape, ...]:
-        return tuple(self.value_shapes[v] for v in self.outputs)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -140,9 +138,7 @@ class Graph:
     def layers(self) -> list[Layer]:
         """Every convolution and linear layer in order of execution."""
         shapes = self.shapes_by_name()
-        return [
-            _layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "linear")
-        ]
+        return [_layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "linear")]
 
     def shapes_by_name(self) -> dict[str, Shape]:
         """The shape of every graph input and node output."""
@@ -196,10 +192,28 @@ def _layer(node: Node, in_shape: Shape) -> Layer:
         size = node.shape[1:]
         macs = prod(node.shape) * (in_shape[0] // attrs["groups"]) * prod(attrs["kernel"])
         return Layer(
-            node.name, "conv", in_shape[0], node.shape[0], attrs["kernel"], attrs["stride"], attrs["groups"],
-            attrs["dilation"], attrs["bias"], size, macs,
-        )  # fmt: skip
+            node.name,
+            "conv",
+            in_shape[0],
+            node.shape[0],
+            attrs["kernel"],
+            attrs["stride"],
+            attrs["groups"],
+            attrs["dilation"],
+            attrs["bias"],
+            size,
+            macs,
+        )
     return Layer(
-        node.name, "linear", in_shape[-1], node.shape[-1], (), (), 1, (), attrs["bias"], (),
+        node.name,
+        "linear",
+        in_shape[-1],
+        node.shape[-1],
+        (),
+        (),
+        1,
+        (),
+        attrs["bias"],
+        (),
         prod(in_shape) * node.shape[-1],
-    )  # fmt: skip
+    )

@@ -42,8 +42,12 @@ class NasBench201:
         self.choices = tuple(Choice(f"edge{i}{j}", OPERATIONS) for i, j in EDGES)
 
     @property
+    def input_sizes(self) -> tuple[int, ...]:
+        return ()
+
+    @property
     def size(self) -> int:
-        return len(OPERATIONS) ** len(EDGES)
+        return int(len(OPERATIONS) ** len(EDGES))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         draws = rng.integers(len(OPERATIONS), size=len(EDGES)).tolist()
@@ -77,8 +81,9 @@ class NasBench201:
         except InvalidGraph as error:
             raise InvalidSpec(
                 f"space {self.name} does not fit inputs of shape {task.input_shape}: {error.message}",
-                hint="it halves the size twice: at least 4 x 4 pixels", field="space",
-            ) from None  # fmt: skip
+                hint="it halves the size twice: at least 4 x 4 pixels",
+                field="space",
+            ) from None
 
     def encode(self, arch: Architecture) -> Codes:
         return np.array([1 + OPERATIONS.index(str(value)) for value in arch.values], dtype=np.int64)
@@ -167,8 +172,9 @@ def cell(b: Builder, x: Value, operations: tuple[str | None, ...]) -> Value:
         elif given:
             nodes.append(given[0])
         else:
-            wanted = target == 3 or any(o not in (None, "none") for o, (i, _) in zip(operations, EDGES, strict=True) if i == target)  # fmt: skip
-            nodes.append(b.op(f"node{target}.zeros", "zeros", x, shape=x.shape) if wanted else None)
+            readers = [o for o, (source, _) in zip(operations, EDGES, strict=True) if source == target]
+            read = target == 3 or any(o not in (None, "none") for o in readers)
+            nodes.append(b.op(f"node{target}.zeros", "zeros", x, shape=x.shape) if read else None)
     result = nodes[3]
     return x if result is None else result
 
@@ -195,7 +201,9 @@ def _pruned(operations: tuple[Option | None, ...]) -> tuple[Option | None, ...]:
     for (source, target), on in zip(reversed(EDGES), reversed(live), strict=True):
         if on and target in wanted:
             wanted.add(source)
-    return tuple([
-        o if on and i in reached and j in wanted else None
-        for o, on, (i, j) in zip(operations, live, EDGES, strict=True)
-    ])  # fmt: skip
+    return tuple(
+        [
+            o if on and i in reached and j in wanted else None
+            for o, on, (i, j) in zip(operations, live, EDGES, strict=True)
+        ]
+    )

@@ -48,9 +48,15 @@ def _conv(w: Writer, node: Node, shapes: list[Shape]) -> None:
     a = node.attrs
     names = [node.inputs[0], f"{node.weights}.weight"] + ([f"{node.weights}.bias"] if a["bias"] else [])
     w.add(
-        "Conv", names, node.name, kernel_shape=a["kernel"], strides=a["stride"], pads=a["padding"] * 2,
-        dilations=a["dilation"], group=a["groups"],
-    )  # fmt: skip
+        "Conv",
+        names,
+        node.name,
+        kernel_shape=a["kernel"],
+        strides=a["stride"],
+        pads=a["padding"] * 2,
+        dilations=a["dilation"],
+        group=a["groups"],
+    )
 
 
 def _linear(w: Writer, node: Node, shapes: list[Shape]) -> None:
@@ -98,9 +104,14 @@ def _pool(kind: str, **attrs: Any) -> _Emit:
     def emit(w: Writer, node: Node, shapes: list[Shape]) -> None:
         a = node.attrs
         w.add(
-            kind, [node.inputs[0]], node.name, kernel_shape=a["kernel"], strides=a["stride"], pads=a["padding"] * 2,
+            kind,
+            [node.inputs[0]],
+            node.name,
+            kernel_shape=a["kernel"],
+            strides=a["stride"],
+            pads=a["padding"] * 2,
             **attrs,
-        )  # fmt: skip
+        )
 
     return emit
 
@@ -175,9 +186,12 @@ def to_onnx(
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [first, *shapes[name]])
 
     body = helper.make_graph(
-        w.nodes, "network", [value(n) for n in graph.input_names], [value(n) for n in graph.output_names],
+        w.nodes,
+        "network",
+        [value(n) for n in graph.input_names],
+        [value(n) for n in graph.output_names],
         [*stored, *w.constants.values()],
-    )  # fmt: skip
+    )
     return helper.make_model(
         body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="hwnas"
     )
@@ -194,6 +208,8 @@ def random_weights(graph: Graph, seed: int = 0) -> Weights:
             elif len(weight.shape) > 1:
                 array = rng.standard_normal(weight.shape) * sqrt(2 / prod(weight.shape[1:]))
             else:
-                array = rng.uniform(0.5, 1.5, weight.shape) if name == "weight" else rng.uniform(-0.1, 0.1, weight.shape)
+                array = (
+                    rng.uniform(0.5, 1.5, weight.shape) if name == "weight" else rng.uniform(-0.1, 0.1, weight.shape)
+                )
             weights[f"{entry}.{name}"] = array.astype(np.float32)
     return weights

@@ -59,11 +59,15 @@ def _broadcast(attrs: Attrs, shapes: Shapes) -> Shape:
 def _window(attrs: Attrs, shape: Shape, dilation: tuple[int, ...]) -> Shape:
     kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
     if len(shape) != len(kernel) + 1:
-        raise InvalidGraph(f"a window of {len(kernel)} axes over an input of shape {shape}", hint="(channels, *spatial)")
+        raise InvalidGraph(
+            f"a window of {len(kernel)} axes over an input of shape {shape}", hint="(channels, *spatial)"
+        )
     size = tuple(
-        [(n + 2 * p - d * (k - 1) - 1) // s + 1
-         for n, k, s, p, d in zip(shape[1:], kernel, stride, padding, dilation, strict=True)]
-    )  # fmt: skip
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(shape[1:], kernel, stride, padding, dilation, strict=True)
+        ]
+    )
     if min(size) < 1:
         raise InvalidGraph(
             f"a window {kernel} with padding {padding} does not fit an input of shape {shape}",
@@ -91,7 +95,8 @@ def _conv_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
 
 
 def _conv_macs(attrs: Attrs, shapes: Shapes, shape: Shape) -> int:
-    return prod(shape) * (shapes[0][0] // attrs["groups"]) * prod(attrs["kernel"])
+    macs: int = prod(shape) * (shapes[0][0] // attrs["groups"]) * prod(attrs["kernel"])
+    return macs
 
 
 def _linear_shape(attrs: Attrs, shapes: Shapes) -> Shape:
@@ -107,7 +112,8 @@ def _linear_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
 
 
 def _linear_macs(attrs: Attrs, shapes: Shapes, shape: Shape) -> int:
-    return prod(shapes[0]) * attrs["out_features"]
+    macs: int = prod(shapes[0]) * attrs["out_features"]
+    return macs
 
 
 def _batch_norm_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
@@ -129,9 +135,7 @@ def _concat_shape(attrs: Attrs, shapes: Shapes) -> Shape:
 def _pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     (shape,) = shapes
     if any(2 * p > k for p, k in zip(attrs["padding"], attrs["kernel"], strict=True)):
-        raise InvalidGraph(
-            f"padding {attrs['padding']} of a pool {attrs['kernel']}", hint="at most half of the kernel"
-        )
+        raise InvalidGraph(f"padding {attrs['padding']} of a pool {attrs['kernel']}", hint="at most half of the kernel")
     return (shape[0], *_window(attrs, shape, (1,) * len(attrs["kernel"])))
 
 

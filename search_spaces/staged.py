@@ -20,6 +20,9 @@ from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec,
 from search_spaces.graph import Graph
 from search_spaces.task import Task
 
+Options = Mapping[str, tuple[Option, ...]]
+"""The options of each argument of a block, by its name."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -36,7 +39,7 @@ class Stage:
     out_channels: int
     stride: int = 1
     depth: tuple[int, ...] = (1,)
-    options: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     min_channels: int = 0
     divisor: int = 8
     single: bool = False
@@ -115,8 +118,9 @@ class StagedSpace:
             if missing or extra:
                 raise InvalidSpec(
                     f"{stage.name}: block {stage.block} lacks {missing} and does not take {extra}",
-                    hint=f"its arguments are {parameters}", field=f"stages.{stage.name}",
-                )  # fmt: skip
+                    hint=f"its arguments are {parameters}",
+                    field=f"stages.{stage.name}",
+                )
             depth = -1
             if len(stage.depth) > 1:
                 depth = self._add(f"{stage.name}.depth", stage.depth)
@@ -141,7 +145,9 @@ class StagedSpace:
             slots.append((stage, depth, layers))
         values = len(self._choices)
         self._constants = list(
-            dict.fromkeys((type(a[0]), a[0]) for _, _, ls in slots for _, args in ls for a in args if isinstance(a, tuple))
+            dict.fromkeys(
+                (type(a[0]), a[0]) for _, _, ls in slots for _, args in ls for a in args if isinstance(a, tuple)
+            )
         )
         channels = values + len(self._constants)
         for position, (stage, depth, layers) in enumerate(slots):
@@ -149,14 +155,22 @@ class StagedSpace:
             calls = []
             for name, arguments in layers:
                 where = [
-                    a if isinstance(a, int)
-                    else channels + position if isinstance(a, str)
+                    a
+                    if isinstance(a, int)
+                    else channels + position
+                    if isinstance(a, str)
                     else values + self._constants.index((type(a[0]), a[0]))
                     for a in arguments
-                ]  # fmt: skip
+                ]
                 calls.append((name, function, _pick(where)))
             self._layers.append((depth, stage.depth[0], calls))
         self._constants = [value for _, value in self._constants]
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """The resolutions to choose from; empty where the task's own size is used."""
+        options = () if self._resolution is None else self.choices[self._resolution].options
+        return tuple(int(option) for option in options)
 
     @property
     def size(self) -> int:
@@ -238,8 +252,9 @@ class StagedSpace:
         except InvalidGraph as error:
             raise InvalidSpec(
                 f"space {self.name} does not fit inputs of shape {task.input_shape}: {error.message}",
-                hint="choose a space for this input size", field="space",
-            ) from None  # fmt: skip
+                hint="choose a space for this input size",
+                field="space",
+            ) from None
 
     def encode(self, arch: Architecture) -> Codes:
         codes = [0 if v is None else 1 + c.options.index(v) for c, v in zip(self.choices, arch.values, strict=True)]
@@ -317,7 +332,9 @@ class StagedSpace:
                 raise InvalidArchitecture(f"{name} is missing", hint="give every active choice", field=name)
         for choice, value, active in zip(self.choices, listed, self._active(listed), strict=True):
             if active and value is None:
-                raise InvalidArchitecture(f"{choice.name} is missing", hint="give every active choice", field=choice.name)
+                raise InvalidArchitecture(
+                    f"{choice.name} is missing", hint="give every active choice", field=choice.name
+                )
         arch = Architecture(self.name, tuple(listed))
         self.validate(arch)
         return arch

@@ -65,9 +65,15 @@ class Zeros(nn.Module):
 def _conv(attrs: Attrs, shapes: _Shapes) -> nn.Module:
     kind = _by_axes((nn.Conv1d, nn.Conv2d, nn.Conv3d), len(attrs["kernel"]))
     return kind(
-        shapes[0][0], attrs["out_channels"], attrs["kernel"], attrs["stride"], attrs["padding"], attrs["dilation"],
-        attrs["groups"], attrs["bias"],
-    )  # fmt: skip
+        shapes[0][0],
+        attrs["out_channels"],
+        attrs["kernel"],
+        attrs["stride"],
+        attrs["padding"],
+        attrs["dilation"],
+        attrs["groups"],
+        attrs["bias"],
+    )
 
 
 def _linear(attrs: Attrs, shapes: _Shapes) -> nn.Module:

@@ -11,9 +11,15 @@ def activate(b: Builder, name: str, x: Value, activation: str) -> Value:
 
 
 def conv_bn(
-    b: Builder, name: str, x: Value, out_channels: int, kernel: int, stride: int = 1, groups: int = 1,
+    b: Builder,
+    name: str,
+    x: Value,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
     activation: str = "none",
-) -> Value:  # fmt: skip
+) -> Value:
     """Convolution without bias, batch norm and activation below one name: a part of a block, not a block."""
     x = b.conv(f"{name}.conv", x, out_channels, kernel, stride, groups)
     x = b.batch_norm(f"{name}.bn", x)
@@ -27,11 +33,7 @@ def conv_bn_act(b: Builder, x: Value, out_channels: int, kernel: int, stride: in
     return x if activation == "none" else b.op(activation, activation, x)
 
 
-def depthwise_separable(
-    b: Builder, x: Value, out_channels: int, kernel: int, stride: int, activation: str
-) -> Value:
+def depthwise_separable(b: Builder, x: Value, out_channels: int, kernel: int, stride: int, activation: str) -> Value:
     """Depthwise then pointwise convolution, each with batch norm and activation (Howard et al. 2017, MobileNets)."""
     x = conv_bn(b, "depthwise", x, x.shape[0], kernel, stride, x.shape[0], activation)
     return conv_bn(b, "pointwise", x, out_channels, 1, activation=activation)
-
-

@@ -1,6 +1,6 @@
 """Spaces around MobileNetV1 and V2."""
 
-from search_spaces.staged import Stage, StagedSpace
+from search_spaces.staged import Options, Stage, StagedSpace
 
 
 def mobilenet_v2(
@@ -17,9 +17,9 @@ def mobilenet_v2(
     8 to 32 pixels. ``head_floor`` is the least width of the head, 1280 as published whatever the multiplier.
     """
     early = 2 if early_strides else 1
-    layer = {"kernel": (3, 5, 7), "expand": (3, 6), "se_ratio": (0.0,), "activation": ("relu6",)}
-    first = {"kernel": (3,), "expand": (1,), "se_ratio": (0.0,), "activation": ("relu6",)}
-    conv = {"activation": ("relu6",)}
+    layer: Options = {"kernel": (3, 5, 7), "expand": (3, 6), "se_ratio": (0.0,), "activation": ("relu6",)}
+    first: Options = {"kernel": (3,), "expand": (1,), "se_ratio": (0.0,), "activation": ("relu6",)}
+    conv: Options = {"activation": ("relu6",)}
     depth = (1, 2, 3, 4)
     return StagedSpace(
         name,
@@ -54,7 +54,7 @@ def mobilenet_v2_small() -> StagedSpace:
 
 def mobilenet_v1() -> StagedSpace:
     """MobileNetV1 (Howard et al. 2017, table 1): depthwise separable convolutions."""
-    layer = {"kernel": (3,), "activation": ("relu",)}
+    layer: Options = {"kernel": (3,), "activation": ("relu",)}
     rows = [(64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2)]
     stages = [
         Stage(f"stage{i}", "depthwise_separable", channels, stride, (depth,), layer)

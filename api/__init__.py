@@ -1,0 +1,1 @@
+"""The service: HTTP, the database, and the worker that runs searches."""

@@ -1,0 +1,346 @@
+"""``hwnas``: start the service, submit searches, watch them, and take models away.
+
+Imports that take time stand inside the commands that need them, so that help is there at once.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from api.client import Client
+    from search_spaces.errors import NasError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="hwnas",
+    help="Hardware-aware neural architecture search: the most accurate network inside your device's budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="HWNAS_URL", help="Address of the service.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead of a table.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of all files of the service.", show_default="./hwnas-data")
+]
+SearchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a search (s_...).")]
+URL = "http://127.0.0.1:8000"
+WATCH_SECONDS = 7 * 24 * 3600.0
+EXPORT_SECONDS = 600.0
+
+
+def reported(command: Callable[P, T]) -> Callable[P, T]:
+    """The command with its errors told in two lines, what was wrong and what would be right, and exit code 1."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        from search_spaces.errors import NasError
+
+        try:
+            return command(*args, **kwargs)
+        except NasError as error:
+            _fail(error)
+
+    return run
+
+
+def _fail(error: "NasError") -> NoReturn:
+    from api.console import error_text
+
+    _stderr().print(error_text(error), soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _stdout() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _stderr() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _client(url: str) -> "Client":
+    from api.client import Client
+
+    return Client(url)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"hwnas {version('hwnas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+@app.command()
+@reported
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="8000")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Start the service on this machine and run until Ctrl-C or SIGTERM."""
+    from api.supervisor import run_service
+
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    console = _stderr()
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    console.print(f"service   http://{shown}:{settings.port}", markup=False)
+    console.print(f"data      {settings.data_dir}", markup=False, soft_wrap=True)
+    console.print(f"logs      {settings.log_dir}", markup=False, soft_wrap=True)
+    console.print("Ctrl-C ends it; a running search goes on at the next start.", style="dim")
+    code = run_service(settings, say=lambda line: console.print(line, markup=False, soft_wrap=True))
+    raise typer.Exit(code)
+
+
+def _settings(**given: Any) -> Any:
+    """The settings of the environment, with what was given on the command line."""
+    from pydantic import ValidationError
+
+    from api.settings import Settings
+    from search_spaces.errors import InvalidSpec
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidSpec(f"setting {name}: {first['msg']}", hint=f"see HWNAS_{name.upper()}") from error
+
+
+@app.command()
+@reported
+def submit(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A JSON file, or - for standard input.")],
+    url: UrlOption = URL,
+) -> None:
+    """Submit a search and print its id."""
+    document = _read_spec(spec)
+    with _client(url) as client:
+        search = client.submit(document)
+    typer.echo(search["id"])
+    _stderr().print(f"watch it: hwnas watch {search['id']}", style="dim", markup=False)
+
+
+def _read_spec(path: str) -> dict[str, Any]:
+    from search_spaces.errors import InvalidSpec
+
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidSpec(f"cannot read {path}: {error.strerror}", hint="name a JSON file, or - for input") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSpec(f"{path} is not UTF-8 text", hint="save it as UTF-8") from error
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"{path} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        raise InvalidSpec(message, hint="the specification is one JSON object") from error
+    if not isinstance(document, dict):
+        raise InvalidSpec(f"{path} does not hold a JSON object", hint="the specification is one JSON object")
+    return document
+
+
+@app.command()
+@reported
+def watch(
+    search_id: SearchArgument,
+    url: UrlOption = URL,
+    timeout: Annotated[float, typer.Option(min=0, help="Give up after so many seconds.")] = WATCH_SECONDS,
+) -> None:
+    """Follow a search until it ends; exit code 1 unless it SUCCEEDED."""
+    from api.client import ApiError
+    from api.console import front_table, watch_search
+
+    console = _stdout()
+    with _client(url) as client:
+        search = watch_search(client, search_id, console, timeout_s=timeout)
+        if search["state"] == "SUCCEEDED":
+            console.print(front_table(client.front(search_id), search["spec"]))
+            return
+    if search["error"]:
+        raise ApiError(search["error"]["code"], search["error"]["message"], search["error"]["hint"])
+    raise typer.Exit(1)
+
+
+@app.command("list")
+@reported
+def list_searches(
+    url: UrlOption = URL,
+    state: Annotated[str | None, typer.Option(help="Only searches in this state, such as RUNNING.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the searches, newest first."""
+    from itertools import islice
+
+    from api.console import searches_table
+
+    query = {"state": state.upper()} if state else {}
+    with _client(url) as client:
+        found = list(islice(client.list(**query, page_size=min(limit, 200)), limit))
+    if as_json:
+        _print_json(found)
+    else:
+        _stdout().print(searches_table(found) if found else "no searches")
+
+
+@app.command()
+@reported
+def show(search_id: SearchArgument, url: UrlOption = URL, as_json: JsonOption = False) -> None:
+    """Show one search: state, counts, what the bounds rejected, and its specification."""
+    from api.console import search_view
+
+    with _client(url) as client:
+        search = client.get(search_id)
+    if as_json:
+        _print_json(search)
+    else:
+        _stdout().print(search_view(search))
+
+
+@app.command()
+@reported
+def front(search_id: SearchArgument, url: UrlOption = URL, as_json: JsonOption = False) -> None:
+    """Print the Pareto front: accuracy, latency measured and predicted, sizes."""
+    from api.console import front_table
+
+    with _client(url) as client:
+        found = client.front(search_id)
+        if as_json:
+            _print_json(found)
+            return
+        search = client.get(search_id)
+    if found["items"]:
+        _stdout().print(front_table(found, search["spec"]))
+    else:
+        _stderr().print(f"no trial has been measured yet; the search is {search['state']}", style="dim")
+
+
+@app.command()
+@reported
+def export(
+    target: Annotated[str, typer.Argument(metavar="ID", help="A trial (t_...), or a search: then its winner.")],
+    url: UrlOption = URL,
+    format: Annotated[str, typer.Option(help="Format of the model file.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or folder to write to.", show_default="./TRIAL.onnx")
+    ] = None,
+) -> None:
+    """Export a trained trial: a checked, measured model file."""
+    from api.client import ApiError
+    from api.console import export_view
+
+    with _client(url) as client:
+        trial_id = _trial_of(client, target)
+        export_id = client.export(trial_id, format)["id"]
+        with _stderr().status(f"exporting {trial_id}"):
+            done = client.wait_export(export_id, timeout_s=EXPORT_SECONDS)
+        if done["state"] != "SUCCEEDED":
+            raise ApiError(done["error"]["code"], done["error"]["message"], done["error"]["hint"])
+        name = f"{trial_id}{Path(done['report']['file']).suffix}"
+        path = output / name if output is not None and output.is_dir() else output or Path(name)
+        client.download(export_id, path)
+    _stdout().print(export_view(done))
+    typer.echo(str(path))
+
+
+def _trial_of(client: "Client", target: str) -> str:
+    """The trial that is meant: itself, or the winner of a search."""
+    from api.figures import winner_id
+    from search_spaces.errors import Infeasible
+
+    if not target.startswith("s_"):
+        return target
+    trial_id = winner_id(client.front(target)["items"])
+    if trial_id is None:
+        raise Infeasible(f"search {target} has no front yet", hint=f"follow it: hwnas watch {target}")
+    return trial_id
+
+
+@app.command()
+@reported
+def cancel(search_id: SearchArgument, url: UrlOption = URL) -> None:
+    """Ask a search to stop."""
+    with _client(url) as client:
+        search = client.cancel(search_id)
+    typer.echo("cancelled" if search["state"] == "CANCELLED" else "stopping")
+
+
+@app.command()
+@reported
+def devices(url: UrlOption = URL, as_json: JsonOption = False) -> None:
+    """List the devices, and the spaces for which each has been profiled."""
+    from api.console import devices_table
+
+    with _client(url) as client:
+        found = client.devices()
+    if as_json:
+        _print_json(found)
+    else:
+        _stdout().print(devices_table(found))
+
+
+@app.command()
+@reported
+def spaces(url: UrlOption = URL, as_json: JsonOption = False) -> None:
+    """List the search spaces."""
+    from api.console import spaces_table
+
+    with _client(url) as client:
+        found = client.spaces()
+    if as_json:
+        _print_json(found)
+    else:
+        _stdout().print(spaces_table(found))
+
+
+@app.command()
+@reported
+def profile(
+    device: Annotated[str, typer.Option(help="Device, for example local-onnxruntime.")],
+    space: Annotated[str, typer.Option(help="Search space.")],
+    dataset: Annotated[str, typer.Option(help="Data set: it sets the input's shape and the classes.")] = "digits",
+    data_dir: DataDirOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which networks are measured.")] = 0,
+) -> None:
+    """Measure a device for a space, in this process, and store the profile for the service."""
+    from api.console import report_view
+    from api.profiling import profile_and_store
+
+    settings = _settings(data_dir=data_dir)
+    report = profile_and_store(settings, device, space, dataset, seed=seed, console=_stderr())
+    _stdout().print(report_view(report))
+
+
+if __name__ == "__main__":
+    app()

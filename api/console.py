@@ -1,0 +1,242 @@
+"""The API's answers as rich renderables, for the command line and the demo."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from api.figures import NOTHING, cell, duration, front_columns, phase_text, winner_id
+from search_spaces.errors import NasError
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+Json = Mapping[str, Any]
+
+STATE_STYLES = {
+    "QUEUED": "dim",
+    "RUNNING": "cyan",
+    "PAUSED": "yellow",
+    "SUCCEEDED": "green",
+    "FAILED": "bold red",
+    "CANCELLED": "yellow",
+}
+BAR_WIDTH = 24
+
+
+def error_text(error: NasError) -> Text:
+    """What was wrong, and below it what would be right."""
+    text = Text.assemble(("error: ", "bold red"), error.message)
+    if error.hint:
+        text.append(f"\n{error.hint}", style="dim")
+    return text
+
+
+def state_text(state: str) -> Text:
+    return Text(state, style=STATE_STYLES.get(state, ""))
+
+
+def front_table(front: Json, spec: Json) -> Table:
+    """A front: accuracy, measured beside predicted, sizes, trial id; the winner is marked with a star."""
+    items: Sequence[Json] = front["items"]
+    winner = winner_id(items)
+    table = _table(caption="★ highest accuracy   ± 90 % interval" if winner else None)
+    table.add_column("", width=1)
+    columns = front_columns(spec, items)
+    devices = {column.device for column in columns if column.device}
+    for column in columns:
+        heading = Text(column.heading)
+        if len(devices) > 1 and column.device:
+            heading.append(f"\n{column.device}", style="dim")
+        table.add_column(heading, justify="right", style="dim" if column.field == "predicted" else "", no_wrap=True)
+    table.add_column("trial", no_wrap=True)
+    for item in items:
+        wins = item["trial_id"] == winner
+        cells = [Text(str(cell(item, column))) for column in columns]
+        table.add_row("★" if wins else "", *cells, item["trial_id"], style="bold green" if wins else "")
+    return table
+
+
+def progress_view(search: Json, *, best: Json | None = None, front_size: int = 0) -> RenderableType:
+    """One search as it stands: phase, bar, best accuracy so far (a trial's JSON) and size of the front."""
+    done, total = search["progress"]["done"], search["progress"]["total"]
+    line = Table.grid(padding=(0, 2))
+    line.add_row(
+        state_text(search["state"]),
+        Text(phase_text(search), style="bold"),
+        ProgressBar(total=max(total, 1), completed=min(done, max(total, 1)), width=BAR_WIDTH),
+        Text(f"{done:,} of {total:,}" if total else ""),
+        Text(duration(search["elapsed_seconds"]), style="dim"),
+    )
+    facts = [f"{sum(search['trials'].values()):,} scored"]
+    if best is not None and "accuracy" in best["metrics"]:
+        accuracy = best["metrics"]["accuracy"]
+        error = f" ±{accuracy['error']:.4f}" if accuracy["error"] is not None else ""
+        facts.append(f"best accuracy {accuracy['value']:.4f}{error} after {best['epochs']} epochs")
+    if front_size:
+        facts.append(f"{front_size} on the front")
+    return Group(line, Text("  ".join(facts), style="dim"))
+
+
+def watch_search(client: "Client", search_id: str, console: Console, *, timeout_s: float) -> Json:
+    """The search once it has ended, shown live until then; without a terminal, one line for each phase.
+
+    Raises: as ``Client.wait``.
+    """
+    shown = ""
+    with Live(console=console, refresh_per_second=8, transient=False) as live:
+
+        def show(search: Json) -> None:
+            nonlocal shown
+            best, front_size = None, 0
+            if search["phase"] in ("train", "measure"):
+                best = client.best(search_id)
+                front_size = len(client.front(search_id)["items"])
+            live.update(progress_view(search, best=best, front_size=front_size))
+            if not console.is_terminal and (line := phase_text(search)) and line != shown:
+                console.print(line)
+                shown = line
+
+        return client.wait(search_id, timeout_s=timeout_s, on_update=show)
+
+
+def searches_table(searches: Sequence[Json]) -> Table:
+    table = _table()
+    for name in ("id", "name", "state", "phase", "progress", "space", "created"):
+        table.add_column(name, justify="right" if name == "progress" else "left", no_wrap=name in ("id", "state"))
+    for search in searches:
+        progress = search["progress"]
+        table.add_row(
+            search["id"],
+            Text(search["name"]),
+            state_text(search["state"]),
+            phase_text(search),
+            f"{progress['done']:,}/{progress['total']:,}" if progress["total"] else NOTHING,
+            Text(search["spec"]["space"]),
+            when(search["created_at"]),
+        )
+    return table
+
+
+def search_view(search: Json) -> RenderableType:
+    """One search in full: state, counts, what the bounds rejected, and its specification."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_row("id", search["id"])
+    facts.add_row("state", Text.assemble(state_text(search["state"]), "  ", phase_text(search)))
+    facts.add_row("created", when(search["created_at"]))
+    facts.add_row("time", duration(search["elapsed_seconds"]))
+    facts.add_row("trials", Text(_counts(search["trials"])))
+    facts.add_row("rejected", Text(_counts(search["rejected"])))
+    parts: list[RenderableType] = [facts]
+    if search["error"]:
+        parts.append(Text.assemble((search["error"]["message"], "red"), "\n", (search["error"]["hint"], "dim")))
+    parts.append(Syntax(json.dumps(search["spec"], indent=2), "json", background_color="default", word_wrap=True))
+    return Panel(Group(*parts), title=Text(search["name"]), title_align="left", box=box.ROUNDED)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or NOTHING
+
+
+def devices_table(devices: Sequence[Json]) -> Table:
+    """Devices: what runs there, and for which spaces a profile is stored."""
+    table = _table()
+    for name in ("device", "runtime", "precision", "threads", "batch", "state", "profiled spaces"):
+        table.add_column(name, justify="right" if name in ("threads", "batch") else "left")
+    for device in devices:
+        state = Text("available", style="green") if device["available"] else Text("not available", style="dim")
+        if not device["available"] and device["install"]:
+            state.append(f"\n{device['install']}", style="dim")
+        spaces = ", ".join(dict.fromkeys(profile["space"] for profile in device["profiles"]))
+        batch = f"{device['batch_size']:,}"
+        row = (device["name"], device["runtime"], device["precision"], str(device["threads"]), batch)
+        table.add_row(*(Text(value) for value in row), state, Text(spaces or NOTHING))
+    return table
+
+
+def spaces_table(spaces: Sequence[Json]) -> Table:
+    table = _table()
+    for name in ("space", "architectures", "choices", "input", "description"):
+        table.add_column(name, justify="right" if name in ("architectures", "choices") else "left")
+    for space in spaces:
+        sizes = space["input_sizes"]
+        table.add_row(
+            Text(space["name"]),
+            f"{int(space['size']):.3g}" if int(space["size"]) >= 10**9 else f"{int(space['size']):,}",
+            str(len(space["choices"])),
+            _range(sizes),
+            Text(space["description"]),
+        )
+    return table
+
+
+def _range(sizes: Sequence[int]) -> str:
+    if not sizes:
+        return NOTHING
+    low, high = min(sizes), max(sizes)
+    return f"{low} px" if low == high else f"{low} to {high} px"
+
+
+def export_view(export: Json) -> RenderableType:
+    """The report of a finished export."""
+    return report_view(export["report"] or {})
+
+
+def report_view(report: Json) -> RenderableType:
+    """A report: every figure that it states, in its own order."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    for name, value in report.items():
+        values = value if _is_list(value) and value and isinstance(value[0], Mapping) else [value]
+        for i, one in enumerate(values):
+            facts.add_row("" if i else name.replace("_", " "), Text(report_value(one)))
+    return facts
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def report_value(value: Any) -> str:
+    """One value of a report as text: an estimate with its error and source, a number with five digits."""
+    if isinstance(value, Mapping):
+        return _mapping(value) or NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if _is_list(value):
+        return ", ".join(report_value(inner) for inner in value) or NOTHING
+    return NOTHING if value is None else str(value)
+
+
+def _mapping(value: Json) -> str:
+    rest = {name: inner for name, inner in value.items() if name not in ("value", "error", "source")}
+    others = ", ".join(f"{name.replace('_', ' ')} {report_value(inner)}" for name, inner in rest.items())
+    if "value" not in value:
+        return others
+    error = f" ±{value['error']:.3g}" if value.get("error") else ""
+    source = f" {value['source']}" if value.get("source") else ""
+    return f"{report_value(value['value'])}{error}{source}" + (f", {others}" if others else "")
+
+
+def when(iso: str) -> str:
+    """A time of the API (UTC) as local time."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _table(*, caption: str | None = None) -> Table:
+    return Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, caption=caption, caption_justify="left")

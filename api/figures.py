@@ -1,0 +1,167 @@
+"""Figures as text: which columns a table of trials has, and how many digits each deserves.
+
+The terminal and the web pages read these same functions. Input is the JSON of the API (``metrics`` and
+``predicted`` of a trial or of an item of a front).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from nas.objectives import METRICS, Metric
+
+Json = Mapping[str, Any]
+
+TITLES = {
+    "accuracy": "accuracy",
+    "test_accuracy": "test accuracy",
+    "latency_ms": "latency",
+    "params": "params",
+    "macs": "MACs",
+    "peak_memory_bytes": "peak memory",
+    "weight_bytes": "weights",
+}
+UNITS = {"fraction": "", "count": ""}
+ALWAYS_SHOWN = ("accuracy", "test_accuracy", "latency_ms", "params", "macs")
+_FACTS = {**METRICS, "test_accuracy": Metric("top-1 accuracy on the test part", "fraction", "trained", "maximize")}
+"""The metrics, and one that is shown but can neither be optimised nor bounded."""
+NOTHING = "–"  # noqa: RUF001 (a dash for a figure that is not known)
+
+
+class Column(NamedTuple):
+    """One column: where its figure stands in an item, its heading, and its decimals (alike in all rows)."""
+
+    field: Literal["metrics", "predicted"]
+    key: str
+    metric: str
+    device: str
+    title: str
+    unit: str
+    decimals: int
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+class Cell(NamedTuple):
+    """A figure as text; ``error`` is empty where it is exact or unknown."""
+
+    value: str
+    error: str = ""
+    source: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} ±{self.error}" if self.error else self.value
+
+
+def front_columns(spec: Json, items: Sequence[Json]) -> list[Column]:
+    """The columns of a table of trials: what the search optimises, then what one always wants to see.
+
+    A device's figure has two columns, measured (once there is one) and predicted.
+    """
+    keys = [key for key in _keys(items) if _wanted(key, spec)]
+    found = []
+    for key in keys:
+        metric, _, device = key.partition("@")
+        facts = _FACTS[metric]
+        title, unit = TITLES.get(metric, metric), UNITS.get(facts.unit, facts.unit)
+        decimals = _decimals(facts.unit, [item["metrics"][key] for item in items if key in item["metrics"]])
+        measured = any(item["metrics"].get(key, {}).get("source") == "measured" for item in items)
+        if facts.kind != "device" or measured:
+            found.append(Column("metrics", key, metric, device, title, unit, decimals))
+        if facts.kind == "device":
+            beside = "predicted" if measured else f"predicted {title}"
+            found.append(Column("predicted", key, metric, device, beside, unit, decimals))
+    return found
+
+
+def _keys(items: Sequence[Json]) -> list[str]:
+    seen = dict.fromkeys(key for item in items for key in item["metrics"])
+    order = [*ALWAYS_SHOWN, *_FACTS]
+    known = [key for key in seen if key.partition("@")[0] in _FACTS]
+    return sorted(known, key=lambda key: (order.index(key.partition("@")[0]), list(seen).index(key)))
+
+
+def _wanted(key: str, spec: Json) -> bool:
+    metric = key.partition("@")[0]
+    named = {objective["metric"] for objective in spec.get("objectives", ())}
+    return metric in ALWAYS_SHOWN or metric in named
+
+
+def cell(item: Json, column: Column) -> Cell:
+    """The figure of an item in a column; a column of measured figures shows no predicted one."""
+    estimate = item[column.field].get(column.key)
+    if estimate is None:
+        return Cell(NOTHING)
+    kind = _FACTS[column.metric].kind
+    if kind == "device" and column.field == "metrics" and estimate["source"] != "measured":
+        return Cell(NOTHING)
+    error = estimate.get("error")
+    shown = number(error, column.decimals) if error is not None and kind != "arithmetic" else ""
+    return Cell(number(estimate["value"], column.decimals), shown, estimate["source"], estimate.get("note", ""))
+
+
+def winner_id(items: Sequence[Json]) -> str | None:
+    """The trial of highest accuracy, ties to the lower latency; None where nothing has been trained."""
+    trained = [item for item in items if "accuracy" in item["metrics"]]
+    if not trained:
+        return None
+
+    def merit(item: Json) -> tuple[float, float]:
+        latencies = [value["value"] for key, value in item["metrics"].items() if key.startswith("latency_ms")]
+        return (-item["metrics"]["accuracy"]["value"], latencies[0] if latencies else 0.0)
+
+    return str(min(trained, key=merit)["trial_id"])
+
+
+def number(value: float, decimals: int) -> str:
+    """A number with thousands separated; ``decimals`` digits after the point."""
+    return f"{value:,.{decimals}f}"
+
+
+def _decimals(unit: str, estimates: Sequence[Json]) -> int:
+    if unit in ("count", "bytes"):
+        return 0
+    if unit == "fraction":
+        # digits far below the error would only look exact
+        errors = [estimate["error"] for estimate in estimates if estimate.get("error")]
+        return 3 if errors and min(errors) >= 0.003 else 4
+    # three digits for the smallest, so that a column stays aligned and no row loses precision
+    return significant_decimals(min((abs(estimate["value"]) for estimate in estimates), default=1.0))
+
+
+def significant_decimals(value: float) -> int:
+    """The decimals that show three significant digits of a value, at most six."""
+    return max(0, min(6, 2 - math.floor(math.log10(abs(value))))) if value else 2
+
+
+def duration(seconds: float | None) -> str:
+    """``48 s``, ``3 min 20 s``, ``2 h 05 min``; a dash if unknown."""
+    if seconds is None:
+        return NOTHING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+PHASES = {
+    "profile": "profiling the device",
+    "explore": "exploring, zero-shot",
+    "train": "training",
+    "measure": "measuring on the device",
+}
+
+
+def phase_text(search: Json) -> str:
+    """What a search does now, in words."""
+    if search["state"] != "RUNNING":
+        return ""
+    if search["cancel_requested"]:
+        return "stopping"
+    phase: str = search["phase"] or "starting"
+    return PHASES.get(phase, phase)

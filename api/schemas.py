@@ -1,0 +1,211 @@
+"""What the API answers with. Times are UTC in ISO 8601; accuracies are fractions from 0 to 1."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class ErrorBody(_Out):
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorOut(_Out):
+    """Every answer with a status of 400 or more."""
+
+    error: ErrorBody
+
+
+class PageOut(_Out, Generic[T]):
+    """One page of a list; ``next_page_token`` is null on the last one."""
+
+    items: list[T]
+    next_page_token: str | None
+
+
+class EstimateOut(_Out):
+    """A figure; ``error`` is the half-width of the 90 % interval in the same unit, null if unknown."""
+
+    value: float
+    error: float | None
+    source: Literal["measured", "predicted", "analytic"]
+    note: str = ""
+
+
+class ProgressOut(_Out):
+    done: int
+    total: int
+
+
+class SearchCreated(_Out):
+    id: str
+    state: str
+
+
+class SearchOut(_Out):
+    """A search. ``trials`` counts them by state, ``rejected`` what the bounds refused, by reason."""
+
+    id: str
+    name: str
+    state: str
+    phase: str | None
+    progress: ProgressOut
+    trials: dict[str, int]
+    rejected: dict[str, int]
+    error: ErrorBody | None
+    cancel_requested: bool
+    created_at: datetime
+    running_since: datetime | None
+    finished_at: datetime | None
+    elapsed_seconds: float | None
+    spec: dict[str, Any]
+
+
+class MeasurementOut(_Out):
+    """One figure as it was taken; ``rung`` is the rung after which (0: before training)."""
+
+    metric: str
+    device: str | None
+    rung: int
+    value: float
+    error: float | None
+    source: Literal["measured", "predicted", "analytic"]
+
+
+class TrialOut(_Out):
+    """A trial. ``metrics`` has the best figure known of each, ``measurements`` all of them."""
+
+    id: str
+    search_id: str
+    number: int
+    architecture: str
+    architecture_id: str
+    fingerprint: str
+    state: str
+    rung: int
+    epochs: int
+    metrics: dict[str, EstimateOut]
+    predicted: dict[str, EstimateOut]
+    proxies: dict[str, float | None]
+    measurements: list[MeasurementOut]
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class FrontItem(_Out):
+    """One Pareto-optimal trial: its best figures, and what was predicted before it was measured."""
+
+    trial_id: str
+    number: int
+    architecture: str
+    metrics: dict[str, EstimateOut]
+    predicted: dict[str, EstimateOut]
+    proxies: dict[str, float | None]
+
+
+class FrontOut(_Out):
+    """A front. ``basis`` says what it compares: finished trials as measured, or zero-shot scores."""
+
+    basis: Literal["measured", "zero_shot_score"]
+    rung: int
+    items: list[FrontItem]
+    next_page_token: str | None = None
+
+
+class ExportIn(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: str
+
+
+class ExportCreated(_Out):
+    id: str
+    state: str
+
+
+class ExportOut(_Out):
+    """An export; ``report`` and ``file`` (the address of the download) are set once it SUCCEEDED."""
+
+    id: str
+    trial_id: str
+    search_id: str
+    format: str
+    state: str
+    report: dict[str, Any] | None
+    file: str | None
+    error: ErrorBody | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class ChoiceOut(_Out):
+    name: str
+    options: list[Any]
+
+
+class SpaceOut(_Out):
+    """A search space; ``size`` is its exact number of architectures."""
+
+    name: str
+    description: str
+    paper: str
+    size: int
+    choices: list[ChoiceOut]
+
+
+class ProxyOut(_Out):
+    """A zero-shot score: one proxy, or an ensemble of several."""
+
+    name: str
+    description: str
+    proxies: list[str]
+
+
+class StrategyOut(_Out):
+    name: str
+    description: str
+
+
+class DatasetOut(_Out):
+    name: str
+    description: str
+    input_shape: list[int]
+    classes: int
+
+
+class ProfileOut(_Out):
+    space: str
+    task: str
+    created_at: datetime
+    report: dict[str, Any]
+
+
+class DeviceOut(_Out):
+    """A device. ``local`` ones are profiled by the search that needs them, if ``available``.
+
+    What only the device's own machine knows is null for the others.
+    """
+
+    name: str
+    runtime: str | None
+    precision: str | None
+    threads: int | None
+    batch_size: int | None
+    local: bool
+    available: bool
+    install: str
+    profiles: list[ProfileOut]
+
+
+class HealthOut(_Out):
+    status: Literal["ok"]
+    workers: int

@@ -1,0 +1,53 @@
+"""What is checked before a search is accepted: names, devices, the space and the data, and the bounds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from latency_models.device import parse_device
+from latency_models.profile import Profile
+from nas.datasets import DATASETS
+from nas.feasibility import Feasibility
+from nas.scores import SCORES
+from nas.spec import SearchSpec
+from nas.strategies import STRATEGIES
+from search_spaces import Classification, Task, get_space
+from search_spaces.errors import UnknownName, nearest
+
+ProfileOf = Callable[[str, str, Task], Profile | None]
+"""The stored profile of (device, space, task), or None."""
+
+
+def task_of(spec: SearchSpec) -> Task:
+    """The task that the data set poses. Raises: UnknownName."""
+    known(spec.dataset, DATASETS, "data set", "dataset")
+    facts = DATASETS[spec.dataset]
+    return Task(facts.input_shape, Classification(facts.classes))
+
+
+def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:
+    """Raises where a search could not run; nothing of it has been written by then.
+
+    Raises: UnknownName (space, score, strategy, data set; with the nearest known name),
+    DeviceUnavailable (unknown, or neither local nor profiled; with the command that profiles it),
+    InvalidSpec (a bound below the least value of the space, with that value), Infeasible (bounds that
+    together leave nothing). A latency bound on a device without a profile is checked after profiling.
+    """
+    space = get_space(spec.space)
+    known(spec.strategy, STRATEGIES, "strategy", "strategy")
+    known(spec.score, SCORES, "score", "score")
+    task = task_of(spec)
+    space.check_task(task)
+    predictors = {}
+    for device in spec.devices:
+        profile = profile_of(device, spec.space, task)
+        if profile is not None:
+            predictors[device] = profile.predictor()
+        else:
+            parse_device(device)  # raises for what is not local: that must have been profiled before
+    Feasibility(space, task, spec.constraints, predictors).check(spec.seed)
+
+
+def known(name: str, names: Mapping[str, Any], what: str, field: str) -> None:
+    """Raises UnknownName with the nearest known name."""
+    if name not in names:
+        raise UnknownName(f"unknown {what} {name!r}", hint=nearest(name, list(names)), field=field)

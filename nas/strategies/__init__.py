@@ -1,0 +1,103 @@
+"""Strategies: who proposes the next architectures. Ask and tell, pure given the history."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from nas.objectives import Goal
+from nas.strategies.ask_tell import AskTell
+from nas.strategies.drawing import REPEATED, Feasible
+from nas.strategies.proposals import History, Proposal, Proposer, ScoredTrial, Strategy
+from search_spaces.architecture import SearchSpace
+from search_spaces.errors import UnknownName, nearest
+
+__all__ = [
+    "REPEATED",
+    "STRATEGIES",
+    "Feasible",
+    "History",
+    "Proposal",
+    "Proposer",
+    "ScoredTrial",
+    "Strategy",
+    "StrategyFacts",
+    "make_strategy",
+]
+
+MAX_DRAWS = 10_000
+"""Draws in vain for one proposal before an ask gives up."""
+
+
+class StrategyFacts(NamedTuple):
+    """``path`` names the proposer, which gets ``options``.
+
+    ``repairs`` is the number of mutations tried in a row on a proposal that is rejected.
+    """
+
+    description: str
+    paper: str
+    path: str
+    options: Mapping[str, Any] = {}
+    repairs: int = 8
+
+
+STRATEGIES: Mapping[str, StrategyFacts] = {
+    "default": StrategyFacts(
+        "regularized_evolution with crossover, over 500 trials; best on average in benchmarks.strategy_comparison",
+        "Real et al. 2019, arXiv:1802.01548",
+        "nas.strategies.evolution:regularized_evolution",
+        options={"population": 500, "crossover": 0.5},
+    ),
+    "random": StrategyFacts(
+        "independent uniform draws",
+        "Li and Talwalkar 2019, arXiv:1902.07638",
+        "nas.strategies.random_search:random_search",
+        repairs=0,
+    ),
+    "regularized_evolution": StrategyFacts(
+        "mutations of tournament winners among the latest trials",
+        "Real et al. 2019, arXiv:1802.01548",
+        "nas.strategies.evolution:regularized_evolution",
+    ),
+    "nsga2": StrategyFacts(
+        "generations of crossover and mutation (Optuna's NSGA-II)",
+        "Deb et al. 2002, doi:10.1109/4235.996017",
+        "nas.strategies.nsga2:nsga2",
+    ),
+}
+"""Every strategy by name."""
+
+
+def make_strategy(
+    name: str,
+    *,
+    space: SearchSpace,
+    feasible: Feasible,
+    goals: Sequence[Goal],
+    score: str = "default",
+    seed: int = 0,
+    max_draws: int = MAX_DRAWS,
+    **options: Any,
+) -> Strategy:
+    """The strategy of that name, without history.
+
+    ``feasible`` returns None or the text of the bound that rejects an architecture, and is pure.
+    ``goals`` are those of the objectives, in the order of a trial's values. ``options`` go to the proposer
+    (``population=50``), over those of its facts. Raises: UnknownName with the nearest known name.
+    """
+    if name not in STRATEGIES:
+        raise UnknownName(f"unknown strategy {name!r}", hint=nearest(name, list(STRATEGIES)), field="strategy")
+    facts = STRATEGIES[name]
+    module, _, attribute = facts.path.partition(":")
+    propose: Proposer = getattr(import_module(module), attribute)
+    return AskTell(
+        partial(propose, **{**facts.options, **options}),
+        space=space,
+        feasible=feasible,
+        goals=goals,
+        score=score,
+        seed=seed,
+        max_draws=max_draws,
+        repairs=facts.repairs,
+    )

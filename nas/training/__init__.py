@@ -1,0 +1,1 @@
+"""Training of single networks: data, the loop, checkpoints."""

@@ -1,0 +1,63 @@
+"""Stand-ins for scoring and training that leave traces in files; workers import them by dotted path."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
+
+EPOCH_S = 0.02
+
+
+def score(job: ScoreJob) -> ScoreResult:
+    """The architecture's text says what happens: a number, ``raise``, ``die`` or ``die-once FILE``."""
+    match job.architecture.split():
+        case ["raise"]:
+            raise ValueError("no such network")
+        case ["die"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["die-once", trace]:
+            if not _first_time(Path(trace)):
+                return ScoreResult({"params": -1.0}, 0.0)
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["threads"]:
+            import torch
+
+            return ScoreResult({"params": float(torch.get_num_threads())}, 0.0)
+    return ScoreResult({"params": float(job.architecture)}, 0.0)
+
+
+def train(job: TrainJob, should_stop: Callable[[], bool]) -> RungResult | None:
+    """Epochs that each add one line to a log and one to the checkpoint; the text says what else happens.
+
+    ``raise``; ``die`` at every second epoch; ``die-once`` at the third; ``slow`` epochs; ``stuck`` in an epoch.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = job.folder / "epoch", job.folder / "log"
+    done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    _append(log, f"start {job.rung} {os.getpid()}")
+    kind = job.architecture
+    for epoch in range(done + 1, job.epochs + 1):
+        if should_stop():
+            return None
+        time.sleep({"slow": 0.2, "stuck": 60}.get(kind, EPOCH_S))
+        if kind == "raise":
+            raise ValueError("loss is not finite")
+        if kind == "die" or (kind == "die-once" and epoch == 3 and _first_time(job.folder / "died")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        checkpoint.write_text(str(epoch))
+        _append(log, f"epoch {epoch}")
+    return RungResult(job.number, job.rung, job.epochs, 1 / (1 + job.number), 0.0, 0.0)
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
+def _first_time(trace: Path) -> bool:
+    before = trace.exists()
+    trace.touch()
+    return not before

@@ -1,0 +1,231 @@
+"""The loop of a search on real data: determinism, resumption, stopping, bounds, time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_trials import make_spec
+
+from latency_models.estimate import Source
+from latency_models.profile import Profile
+from nas.exporters import ExportFailed, export
+from nas.front import front, winner
+from nas.runners import make_runner
+from nas.search import Outcome, run_search
+from nas.spec import SearchSpec
+from nas.trial import Trial, TrialState
+from search_spaces import Task
+
+
+class NoProfiles:
+    """A store for searches without a device."""
+
+    def get(self, device: str, space: str, task: Task) -> Profile | None:
+        raise AssertionError(f"nobody asked for {device}")
+
+    def put(self, profile: Profile) -> None:
+        raise AssertionError("nothing was profiled")
+
+
+class Recorder:
+    """Keeps every version of every trial, and stops the search after a number of completed rungs."""
+
+    def __init__(self, stop_after: int | None = None, reason: str = "shutdown") -> None:
+        self.versions: list[Trial] = []
+        self.phases: list[str] = []
+        self.counts: dict[str, int] = {}
+        self._stop_after = stop_after
+        self._reason = reason
+
+    def trials(self, trials: Sequence[Trial]) -> None:
+        self.versions.extend(trials)
+
+    def phase(self, phase: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+        if phase not in self.phases:
+            self.phases.append(phase)
+
+    def rejected(self, counts: Mapping[str, int]) -> None:
+        self.counts = dict(counts)
+
+    def should_stop(self) -> str | None:
+        if self._stop_after is not None and len(self.completed()) >= self._stop_after:
+            return self._reason
+        return None
+
+    def latest(self) -> list[Trial]:
+        found = {trial.number: trial for trial in self.versions}
+        return [found[number] for number in sorted(found)]
+
+    def completed(self) -> set[tuple[int, int]]:
+        """(trial, rung) of every rung recorded as complete."""
+        return {(t.number, m.rung) for t in self.latest() for m in t.measurements if m.metric == "accuracy"}
+
+
+SPEC = make_spec(
+    objectives=[{"metric": "accuracy"}, {"metric": "macs"}],
+    constraints=[{"metric": "params", "max": 60_000}],
+    strategy="regularized_evolution",
+    budget={"scored": 24, "trainings": 4},
+    score="default",
+)
+
+
+def run(spec: SearchSpec, folder: Path, recorder: Recorder, history: Sequence[Trial] = (), **options: Any) -> Outcome:
+    with make_runner("local") as runner:
+        return run_search(
+            spec,
+            history,
+            runner=runner,
+            profiles=NoProfiles(),
+            workspace=folder,
+            observer=recorder,
+            should_stop=recorder.should_stop,
+            elapsed_s=options.get("elapsed_s", lambda: 0.0),
+        )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recorder, Outcome]:
+    folder = tmp_path_factory.mktemp("whole")
+    recorder = Recorder()
+    return folder, recorder, run(SPEC, folder, recorder)
+
+
+def test_it_ends_with_a_front_of_finished_trials(whole: tuple[Path, Recorder, Outcome]) -> None:
+    _, recorder, outcome = whole
+    trials = recorder.latest()
+    assert outcome == Outcome("SUCCEEDED")
+    assert recorder.phases == ["explore", "train", "measure"]
+    assert len(trials) == 24
+    assert len({t.architecture_id for t in trials}) == 24
+    states = [t.state for t in trials]
+    assert states.count(TrialState.SUCCEEDED) == 2  # ceil(4 / 3)
+    assert states.count(TrialState.PRUNED) == 2
+    assert states.count(TrialState.SCORED) == 20
+    best = front(SPEC, trials)
+    assert best
+    for trial in best:
+        assert {"accuracy", "test_accuracy", "macs"} <= {m.metric for m in trial.measurements}
+        assert trial.epochs == 2
+    assert winner(SPEC, trials) in best
+    assert all(t.find("params").value <= 60_000 for t in trials)  # type: ignore[union-attr]
+    assert recorder.counts["params <= 60000"] > 0
+
+
+def test_figures_say_where_they_come_from(whole: tuple[Path, Recorder, Outcome]) -> None:
+    sources = {(m.metric, m.source) for t in whole[1].latest() for m in t.measurements}
+    assert sources == {
+        ("params", Source.ANALYTIC),
+        ("macs", Source.ANALYTIC),
+        ("peak_memory_bytes", Source.ANALYTIC),
+        ("weight_bytes", Source.ANALYTIC),
+        ("accuracy", Source.MEASURED),
+        ("test_accuracy", Source.MEASURED),
+    }
+
+
+def test_the_test_part_decides_nothing(whole: tuple[Path, Recorder, Outcome]) -> None:
+    """The front and the winner are the same when the test accuracies are taken away or reversed."""
+    trials = whole[1].latest()
+    without = [replace(t, measurements=tuple(m for m in t.measurements if m.metric != "test_accuracy")) for t in trials]
+    assert [t.number for t in front(SPEC, without)] == [t.number for t in front(SPEC, trials)]
+    assert winner(SPEC, without).number == winner(SPEC, trials).number  # type: ignore[union-attr]
+
+
+def test_the_same_seed_gives_the_same_proposals_and_scores(
+    whole: tuple[Path, Recorder, Outcome], tmp_path: Path
+) -> None:
+    again = Recorder(stop_after=1)
+    run(SPEC, tmp_path, again)
+    first = [(t.architecture, t.proxies) for t in whole[1].versions[:24]]
+    assert [(t.architecture, t.proxies) for t in again.versions[:24]] == first
+    other = Recorder(stop_after=1)
+    run(SPEC.model_copy(update={"seed": 1}), tmp_path / "other", other)
+    assert [t.architecture for t in other.versions[:24]] != [a for a, _ in first]
+
+
+def test_a_search_that_was_stopped_goes_on_and_repeats_nothing(
+    whole: tuple[Path, Recorder, Outcome], tmp_path: Path
+) -> None:
+    history: list[Trial] = []
+    rungs_seen: set[tuple[int, int]] = set()
+    for stop_after in (1, 3, 5, None):
+        recorder = Recorder(stop_after)
+        recorder.versions = list(history)
+        outcome = run(SPEC, tmp_path, recorder, history)
+        assert outcome.state == ("STOPPED" if stop_after else "SUCCEEDED")
+        fresh = recorder.versions[len(history) :]
+        ran = {
+            (t.number, t.rung) for t in fresh if t.state in (TrialState.WAITING, TrialState.PRUNED) and t.rung
+        } - rungs_seen
+        assert not any(pair in rungs_seen for pair in ran)
+        history = recorder.latest()
+        rungs_seen = recorder.completed()
+    full = whole[1].latest()
+    assert [t.architecture for t in history] == [t.architecture for t in full]
+    assert {t.number: t.state for t in history} == {t.number: t.state for t in full}
+    for a, b in zip(history, full, strict=True):
+        assert a.estimate("accuracy") == b.estimate("accuracy")
+
+
+def test_a_cancelled_search_closes_its_trials(tmp_path: Path) -> None:
+    recorder = Recorder(stop_after=2, reason="cancel")
+    assert run(SPEC, tmp_path, recorder).state == "CANCELLED"
+    states = {t.state for t in recorder.latest()}
+    assert TrialState.TRAINING not in states
+    assert TrialState.WAITING not in states
+    assert TrialState.CANCELLED in states
+
+
+def test_bounds_that_leave_nothing_end_the_search_with_their_name(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"constraints": make_spec(constraints=[{"metric": "params", "max": 5}]).constraints})
+    recorder = Recorder()
+    outcome = run(spec, tmp_path, recorder)
+    assert outcome.state == "FAILED"
+    assert "params <= 5 cannot be met" in outcome.message
+    assert outcome.hint
+    assert recorder.versions == []
+
+
+def test_an_accuracy_bound_is_kept_at_the_end(tmp_path: Path) -> None:
+    bounds = make_spec(constraints=[{"metric": "accuracy", "min": 1.0}]).constraints
+    recorder = Recorder()
+    outcome = run(SPEC.model_copy(update={"constraints": bounds}), tmp_path, recorder)
+    assert outcome.state == "FAILED"
+    assert "accuracy >= 1 is broken" in outcome.message
+    assert {t.state for t in recorder.latest() if t.rung == 2} == {TrialState.INFEASIBLE}
+
+
+def test_when_the_time_is_up_no_training_starts(tmp_path: Path) -> None:
+    recorder = Recorder()
+    spec = make_spec(
+        objectives=SPEC.objectives,
+        strategy="random",
+        budget={"scored": 8, "trainings": 4, "wall_seconds": 100},
+        rungs=[{"epochs": 1}],
+    )
+    outcome = run(spec, tmp_path, recorder, elapsed_s=lambda: 1000.0 if len(recorder.completed()) >= 2 else 0.0)
+    assert outcome.state == "SUCCEEDED"
+    assert len(recorder.completed()) == 2
+    assert [t.state for t in recorder.latest()].count(TrialState.CANCELLED) == 2
+
+
+def test_exports_need_a_trained_trial_and_leave_a_whole_bundle(
+    whole: tuple[Path, Recorder, Outcome], tmp_path: Path
+) -> None:
+    folder, recorder, _ = whole
+    trials = recorder.latest()
+    best = winner(SPEC, trials)
+    assert best is not None
+    report = export(SPEC, best, workspace=folder, folder=tmp_path / "bundle")
+    assert report["parity"]["passed"]
+    assert report["parity"]["max_abs_difference"] <= report["parity"]["tolerance"]
+    names = {path.name for path in (tmp_path / "bundle").iterdir()}
+    assert names == {"model.onnx", "weights.safetensors", "architecture.json", "report.json"}
+    scored = next(t for t in trials if t.state == TrialState.SCORED)
+    with pytest.raises(ExportFailed, match="never trained"):
+        export(SPEC, scored, workspace=folder, folder=tmp_path / "none")
+    assert not (tmp_path / "none").exists()

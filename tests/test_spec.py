@@ -1,0 +1,66 @@
+"""The specification: what it accepts, and what it says of what it does not."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from support_trials import make_spec
+
+from nas.spec import SearchSpec
+
+
+def test_it_round_trips_through_json() -> None:
+    spec = make_spec(constraints=[{"metric": "params", "max": 200_000}], labels={"team": "edge"})
+    assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_defaults_are_complete() -> None:
+    spec = SearchSpec.model_validate(
+        {"space": "nas_bench_201", "dataset": "digits", "objectives": [{"metric": "accuracy"}]}
+    )
+    assert spec.objectives[0].goal == "maximize"
+    assert [rung.epochs for rung in spec.rungs] == [5, 30]
+    assert spec.devices == ()
+
+
+def test_keys_name_the_device_only_where_there_are_several() -> None:
+    two = [{"metric": "latency_ms", "device": d} for d in ("local-onnxruntime", "local-onnxruntime-b64")]
+    assert make_spec(objectives=two).key("latency_ms", "local-onnxruntime") == "latency_ms@local-onnxruntime"
+    assert make_spec(objectives=two[:1]).key("latency_ms", "local-onnxruntime") == "latency_ms"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({"colour": "red"}, "colour", "Extra inputs"),
+        ({"objectives": []}, "objectives", "at least one"),
+        ({"objectives": [{"metric": "acuracy"}]}, "objectives.0", "did you mean 'accuracy'"),
+        ({"objectives": [{"metric": "latency_ms"}]}, "objectives.0", "needs a device"),
+        ({"objectives": [{"metric": "params", "device": "x"}]}, "objectives.0", "does not depend"),
+        ({"objectives": [{"metric": "params"}, {"metric": "params"}]}, "objectives", "twice"),
+        ({"objectives": [{"metric": "accuracy", "goal": "maximise"}]}, "objectives.0.goal", "maximize"),
+        ({"constraints": [{"metric": "params"}]}, "constraints.0", "max"),
+        ({"constraints": [{"metric": "params", "max": 1, "min": 2}]}, "constraints.0", "above"),
+        ({"constraints": [{"metric": "params", "max": "NaN"}]}, "constraints.0.max", "finite"),
+        ({"budget": {"scored": 0}}, "budget.scored", "greater than 0"),
+        ({"budget": {"trainings": -1}}, "budget.trainings", "greater than 0"),
+        ({"budget": {"scored": True}}, "budget.scored", "valid integer"),
+        ({"budget": {"scored": "300"}}, "budget.scored", "valid integer"),
+        ({"budget": {"scored": 3, "trainings": 4}}, "budget", "must not exceed"),
+        ({"budget": {"wall_seconds": 0}}, "budget.wall_seconds", "greater than 0"),
+        ({"rungs": []}, "rungs", "at least one"),
+        ({"rungs": [{"epochs": 5}, {"epochs": 5}]}, "rungs", "must rise"),
+        ({"eta": 1}, "eta", "greater than or equal to 2"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"spec_version": 2}, "spec_version", "1"),
+        ({"name": ""}, "name", "at least 1"),
+        ({"name": "<script>"}, "name", "match"),
+        ({"training": {"learning_rate": 0}}, "training.learning_rate", "greater than 0"),
+    ],
+)
+def test_what_is_wrong_is_named(changes: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        make_spec(**changes)
+    errors = caught.value.errors()
+    assert [".".join(map(str, e["loc"])) for e in errors] == [field]
+    assert message in errors[0]["msg"]
