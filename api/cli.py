@@ -283,7 +283,7 @@ def _trial_of(client: "Client", target: str) -> str:
         return target
     trial_id = winner_id(client.front(target)["items"])
     if trial_id is None:
-        raise Infeasible(f"search {target} has no front yet", hint=f"follow it: hwnas watch {target}")
+        raise Infeasible(f"search {target} has no front", hint=f"how it stands: hwnas show {target}")
     return trial_id
 
 

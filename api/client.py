@@ -70,11 +70,14 @@ class Client:
 
     # searches
 
-    def submit(self, spec: Mapping[str, Any]) -> Json:
-        """Start a search; its ``id`` and ``state``."""
-        # the key makes the request safe to repeat when its answer was lost
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return self._request("POST", "/v1/searches", json=dict(spec), headers=headers)
+    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:
+        """Start a search; its ``id`` and ``state``. The same key again gives the same search."""
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
+        try:
+            return self._request("POST", "/v1/searches", json=dict(spec), headers=headers)
+        except ServerUnreachable:
+            # the answer may be lost, not the request; the key makes it safe to ask once more
+            return self._request("POST", "/v1/searches", json=dict(spec), headers=headers)
 
     def get(self, search_id: str) -> Json:
         return self._request("GET", f"/v1/searches/{_quote(search_id)}")

@@ -91,21 +91,28 @@ def watch_search(client: "Client", search_id: str, console: Console, *, timeout_
 
     Raises: as ``Client.wait``.
     """
-    shown = ""
-    with Live(console=console, refresh_per_second=8, transient=False) as live:
 
-        def show(search: Json) -> None:
-            nonlocal shown
-            best, front_size = None, 0
-            if search["phase"] in ("train", "measure"):
-                best = client.best(search_id)
-                front_size = len(client.front(search_id)["items"])
-            live.update(progress_view(search, best=best, front_size=front_size))
-            if not console.is_terminal and (line := phase_text(search)) and line != shown:
-                console.print(line)
-                shown = line
+    def view(search: Json) -> RenderableType:
+        best, front_size = None, 0
+        if search["phase"] in ("train", "measure"):
+            best = client.best(search_id)
+            front_size = len(client.front(search_id)["items"])
+        return progress_view(search, best=best, front_size=front_size)
 
-        return client.wait(search_id, timeout_s=timeout_s, on_update=show)
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=8) as live:
+            return client.wait(search_id, timeout_s=timeout_s, on_update=lambda search: live.update(view(search)))
+    told = ""
+
+    def tell(search: Json) -> None:
+        nonlocal told
+        if (phase := phase_text(search)) and phase != told:
+            console.print(phase)
+            told = phase
+
+    search = client.wait(search_id, timeout_s=timeout_s, on_update=tell)
+    console.print(view(search))
+    return search
 
 
 def searches_table(searches: Sequence[Json]) -> Table:
@@ -165,25 +172,17 @@ def devices_table(devices: Sequence[Json]) -> Table:
 
 def spaces_table(spaces: Sequence[Json]) -> Table:
     table = _table()
-    for name in ("space", "architectures", "choices", "input", "description"):
+    for name in ("space", "architectures", "choices", "description"):
         table.add_column(name, justify="right" if name in ("architectures", "choices") else "left")
     for space in spaces:
-        sizes = space["input_sizes"]
+        size = int(space["size"])
         table.add_row(
             Text(space["name"]),
-            f"{int(space['size']):.3g}" if int(space["size"]) >= 10**9 else f"{int(space['size']):,}",
+            f"{size:.3g}" if size >= 10**9 else f"{size:,}",
             str(len(space["choices"])),
-            _range(sizes),
             Text(space["description"]),
         )
     return table
-
-
-def _range(sizes: Sequence[int]) -> str:
-    if not sizes:
-        return NOTHING
-    low, high = min(sizes), max(sizes)
-    return f"{low} px" if low == high else f"{low} to {high} px"
 
 
 def export_view(export: Json) -> RenderableType:

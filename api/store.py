@@ -184,7 +184,12 @@ def forget_worker(session: Session, owner: str) -> None:
     session.execute(delete(Worker).where(Worker.owner == owner))
 
 
-def forget_dead_workers(session: Session, timeout_seconds: float) -> None:
+def worker_owners(session: Session) -> list[str]:
+    """Every worker that is listed, living or not."""
+    return list(session.scalars(select(Worker.owner)))
+
+
+def forget_silent_workers(session: Session, timeout_seconds: float) -> None:
     """Drop workers whose last heartbeat is long past."""
     session.execute(delete(Worker).where(Worker.heartbeat_at < utcnow() - timedelta(seconds=timeout_seconds)))
 

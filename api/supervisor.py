@@ -11,12 +11,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-import structlog
-
 from api import net, processes
 from api.settings import Settings
-
-log = structlog.get_logger("supervisor")
 
 POLL_SECONDS = 0.2
 RESTARTS = 5
@@ -94,10 +90,11 @@ def _watch(children: list[Child], stopping: threading.Event, settings: Settings,
             code = child.process.poll()
             if code is None:
                 continue
-            log.warning("process ended", process=child.name, code=code)
+            told = f"the {child.name} ended with code {code}; see {settings.log_dir / child.name}.log"
             if not child.restart():
-                say(f"the {child.name} ended {RESTARTS + 1} times in a row; see {settings.log_dir / child.name}.log")
+                say(f"{told}. It ended {RESTARTS + 1} times within {RESTART_WINDOW_SECONDS:.0f} s: giving up")
                 return 1
+            say(f"{told}. Started again")
     return 0
 
 

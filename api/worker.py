@@ -94,7 +94,10 @@ class Worker:
     def _beat(self) -> None:
         with self.database.write() as session:
             store.beat(session, self.owner)
-            store.forget_dead_workers(session, 10 * self.settings.worker_timeout_seconds)
+            store.forget_silent_workers(session, 10 * self.settings.worker_timeout_seconds)
+            for owner in store.worker_owners(session):
+                if processes.is_dead(owner):
+                    store.forget_worker(session, owner)
 
     def _release(self, claim: Claim) -> None:
         with self.database.write() as session:

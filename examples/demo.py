@@ -13,12 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from api import console as render
@@ -102,7 +100,7 @@ def run(client: Client, service: subprocess.Popen[bytes], console: Console) -> N
     spec = json.loads(SPEC.read_text())
     search_id = client.submit(spec)["id"]
     console.print(f"Search [bold]{search_id}[/] runs; watch it at [link]{client.base_url}/searches/{search_id}[/link]")
-    search = watch(client, search_id, console)
+    search = render.watch_search(client, search_id, console, timeout_s=SEARCH_SECONDS)
     if search["state"] != "SUCCEEDED":
         error = search["error"] or {"message": f"the search ended {search['state']}", "hint": ""}
         raise DemoFailed(error["message"], hint=f"{error['hint']} (logs: {FOLDER}/logs)".strip())
@@ -127,30 +125,6 @@ def wait_ready(client: Client, service: subprocess.Popen[bytes]) -> None:
         except NasError:
             time.sleep(0.1)
     raise DemoFailed(f"the service was not ready after {START_SECONDS} s", hint=f"see {FOLDER}/logs")
-
-
-def watch(client: Client, search_id: str, console: Console) -> Json:
-    """Shows the search as it goes on, and returns it once it has ended."""
-    phases: dict[str, float] = {}
-    begun = time.monotonic()
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-
-        def show(search: Json) -> None:
-            if search["phase"] and search["phase"] not in phases:
-                phases[search["phase"]] = time.monotonic() - begun
-            live.update(render.progress_view(search, best=best_so_far(client, search_id, search)))
-
-        search = client.wait(search_id, timeout_s=SEARCH_SECONDS, on_update=show, poll_s=0.5)
-    starts = [*phases.items(), ("end", time.monotonic() - begun)]
-    spans = [f"{name} {after - start:.0f} s" for (name, start), (_, after) in pairwise(starts)]
-    console.print(f"[dim]{', '.join(spans)}[/]")
-    return search
-
-
-def best_so_far(client: Client, search_id: str, search: Json) -> Json | None:
-    if search["phase"] not in ("train", "measure"):
-        return None
-    return next(client.trials(search_id, order="-accuracy", page_size=1), None)
 
 
 def counts(trials: list[Json], spec: Json) -> str:

@@ -1,4 +1,4 @@
-"""From a network to what is timed: the block calls of its deployed graph, and runs of single ops between them."""
+"""From a network to what is timed: the innermost blocks of its deployed graph, and runs of single ops between them."""
 
 from __future__ import annotations
 
@@ -40,15 +40,22 @@ def units(graph: Graph) -> tuple[Unit, ...]:
 
 
 def _block_units(block: Graph) -> tuple[Unit, ...]:
-    return _unit(deploy(block)[0])
-
-
-def _unit(deployed: Graph) -> tuple[Unit, ...]:
-    return (Unit(deployed.fingerprint, deployed),) if deployed.items else ()
+    return _units_of(deploy(block)[0])
 
 
 def _general(graph: Graph) -> tuple[Unit, ...]:
     deployed, _ = deploy(graph)
+    return _split(deployed)
+
+
+def _units_of(deployed: Graph) -> tuple[Unit, ...]:
+    """A block of single ops is a unit; a block of blocks is split, for there are far fewer parts than wholes."""
+    if any(isinstance(item.op, Graph) for item in deployed.items):
+        return _split(deployed)
+    return (Unit(deployed.fingerprint, deployed),) if deployed.items else ()
+
+
+def _split(deployed: Graph) -> tuple[Unit, ...]:
     found: list[Unit] = []
     run: list[tuple[int, Item]] = []
     value = len(deployed.inputs)
@@ -56,7 +63,7 @@ def _general(graph: Graph) -> tuple[Unit, ...]:
         if isinstance(item.op, Graph):
             found += _run_units(deployed, run)
             run = []
-            found += item.op.memo("latency_unit", _unit)
+            found += item.op.memo("latency_deployed_units", _units_of)
         else:
             run.append((value, item))
         value += len(item.shapes)
@@ -89,7 +96,7 @@ def _run_graph(inputs: tuple[Shape, ...], steps: tuple[_Step, ...], outputs: tup
     values = list(b.inputs)
     for index, (op, read, attrs, entry) in enumerate(steps):
         values.append(b.op(f"op{index}", op, *[values[v] for v in read], weights=f"entry{entry}", **dict(attrs)))
-    return _unit(b.build([values[v] for v in outputs]))
+    return _units_of(b.build([values[v] for v in outputs]))
 
 
 def families(unit: Unit) -> frozenset[str]:

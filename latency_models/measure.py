@@ -50,7 +50,8 @@ class _Timed:
 class Timings:
     """Estimates of the first models, in order (fewer than asked if time ran out), and what the reference took.
 
-    ``reference_ms`` holds one value a chunk: how much it varies shows how steady the machine was.
+    ``reference_ms`` holds one value a chunk: how much it varies shows how steady the machine was. Times are
+    not corrected by it: on a loaded machine that made repeated timings agree less.
     """
 
     estimates: list[Estimate]
@@ -90,7 +91,8 @@ def time_models(
             break
         chunk = models[start : start + protocol.chunk]
         with measurement_lock(), _no_collection():
-            timed = [_first_runs(load(make(), device, seed=seed)) for make in (*chunk, partial(_reference, device))]
+            made = [*(make() for make in chunk), _reference(device)]
+            timed = [_first_runs(load(model, device, seed=seed)) for model in made]
             _time_rounds(timed, protocol)
         *found, reference = [_estimate(t.rounds, rng) for t in timed]
         estimates += found

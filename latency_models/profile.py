@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,8 +28,9 @@ from search_spaces.task import Task
 __all__ = ["NetworkRecord", "Profile", "ProfilingStopped", "load_profile", "profile_device", "save_profile"]
 
 DRAWS = 1500
-_UNIT_SHARE, _AGAIN_SHARE = 0.5, 0.65
-"""Parts of the wall time after which the timing of units, and the second look at doubtful ones, end."""
+LEAST_DRAWS = 100
+_ENDS = (0.1, 0.45, 0.6, 0.85, 1.0)
+"""Parts of the wall time after which these end: draws; units, doubtful units again; networks, doubtful ones again."""
 _DOUBTFUL = 0.05
 _LOAD_S = 0.006
 _NETWORK_CHUNK = 12
@@ -40,17 +41,36 @@ class ProfilingStopped(NasError):
 
 
 @dataclass
-class _Progress:
-    """Counts timed models for ``on_progress(done, total)``."""
+class _Session:
+    """One profiling run: what it times on, whom it tells, and what the reference model took meanwhile."""
 
-    report: Callable[[int, int], None]
-    total: int
-    before: int = 0
-    done: int = field(default=0)
+    device: Device
+    seed: int
+    on_progress: Callable[[int, int], None]
+    should_stop: Callable[[], bool]
+    ends: tuple[float, ...] = ()
+    done: int = 0
+    total: int = 0
+    reference_ms: list[float] = field(default_factory=list)
 
-    def __call__(self, done: int, _: int) -> None:
-        self.done = self.before + done
-        self.report(min(self.done, self.total), self.total)
+    def check(self) -> None:
+        if self.should_stop():
+            raise ProfilingStopped("profiling was stopped", hint="start it again")
+
+    def time(
+        self, models: Sequence[Callable[[], bytes]], protocol: Protocol, deadline: float, report: bool = True
+    ) -> list[Estimate]:
+        def progress(done: int, _: int) -> None:
+            if report:
+                self.on_progress(self.done + done, self.total)
+
+        timings = time_models(
+            models, self.device, seed=self.seed, protocol=protocol, deadline=deadline, on_progress=progress,
+            should_stop=self.should_stop,
+        )  # fmt: skip
+        self.check()
+        self.reference_ms += timings.reference_ms
+        return timings.estimates
 
 
 def profile_device(
@@ -75,19 +95,18 @@ def profile_device(
     space.check_task(task)
     version = runtime_version(device.runtime)
     started = time.monotonic()
+    session = _Session(device, seed, on_progress, should_stop, tuple(started + x * wall_seconds for x in _ENDS))
     rng = np.random.default_rng(seed)
-    drawn = _draw(space, task, rng)
+    drawn = _draw(space, task, rng, session)
     found, counts = _count(drawn)
     chosen = _by_use_and_size(found, counts)[:max_units]
-    progress = _Progress(on_progress, len(chosen) + networks)
-    ends = [started + share * wall_seconds for share in (_UNIT_SHARE, _AGAIN_SHARE, 1.0)]
 
-    records = _time_units(chosen, counts, device, ends, seed, progress, should_stop)
+    session.total = len(chosen) + networks
+    records = _time_units(chosen, counts, session)
     table = UnitTable(records)
-    progress.before = len(chosen)
-    tried = _spread([pair for pair in drawn.items() if not _unsupported(pair[1], table)], table, networks, rng)
-    measured = _time_networks([graph for _, graph in tried], device, ends[2], seed, progress, should_stop)
-    _check(should_stop)
+    session.done = len(chosen)
+    tried = _spread([pair for pair in drawn.items() if table.supports(units(pair[1]))], table, networks, rng)
+    measured = _time_networks([graph for _, graph in tried], session)
 
     parts = [[table.unit_ms(unit) for unit in units(graph)] for _, graph in tried[: len(measured)]]
     calibration, left_out = calibrate(parts, [estimate.value for estimate in measured])
@@ -97,6 +116,7 @@ def profile_device(
         "units_timed": len(records),
         "timed_share_of_calls": timed_share,
         "unit_model_p90_error": table.model.relative_error,
+        "reference_drift": max(session.reference_ms) / min(session.reference_ms) - 1,
         "wall_seconds": time.monotonic() - started,
     }
     return Profile(
@@ -109,14 +129,17 @@ def profile_device(
     )  # fmt: skip
 
 
-def _check(should_stop: Callable[[], bool]) -> None:
-    if should_stop():
-        raise ProfilingStopped("profiling was stopped", hint="start it again")
-
-
-def _draw(space: SearchSpace, task: Task, rng: np.random.Generator) -> dict[Architecture, Graph]:
-    drawn = dict.fromkeys([*space.cover(), *(space.sample(rng) for _ in range(DRAWS))])
-    return {arch: space.graph(arch, task) for arch in drawn}
+def _draw(space: SearchSpace, task: Task, rng: np.random.Generator, session: _Session) -> dict[Architecture, Graph]:
+    """Cover, then random architectures: ``DRAWS``, or as many above ``LEAST_DRAWS`` as the time allows."""
+    drawn = {arch: space.graph(arch, task) for arch in space.cover()}
+    for number in range(DRAWS):
+        if number >= LEAST_DRAWS and time.monotonic() > session.ends[0]:
+            break
+        arch = space.sample(rng)
+        drawn[arch] = space.graph(arch, task)
+        units(drawn[arch])  # memoised: the costly part of what follows
+    session.check()
+    return drawn
 
 
 def _count(drawn: dict[Architecture, Graph]) -> tuple[dict[str, Unit], Counter[str]]:
@@ -146,51 +169,55 @@ def _bits_reversed(number: int) -> int:
     return int(f"{number:024b}"[::-1], 2)
 
 
-def _time_units(
-    chosen: Sequence[Unit],
-    counts: Counter[str],
-    device: Device,
+def _time_units(chosen: Sequence[Unit], counts: Counter[str], session: _Session) -> list[UnitRecord]:
+    each = min(0.1, max(0.005, (session.ends[1] - time.monotonic()) / len(chosen) - _LOAD_S))
+
+    def records(estimates: list[Estimate]) -> list[UnitRecord]:
+        return [_record(unit, estimate, counts) for unit, estimate in zip(chosen, estimates, strict=False)]
+
+    def doubt(estimates: list[Estimate]) -> list[float]:
+        """How much the rounds disagree, or how much longer a unit took than units like it."""
+        if len(estimates) < 2:
+            return _spreads(estimates)
+        slower = np.expm1(UnitTable(records(estimates)).model.residuals)
+        return [max(pair) for pair in zip(_spreads(estimates), slower.tolist(), strict=True)]
+
+    models = [_model(unit.graph, session.device) for unit in chosen]
+    return records(_time_twice(models, session, Protocol(6, 3, each), session.ends[1:3], doubt))
+
+
+def _time_networks(graphs: Sequence[Graph], session: _Session) -> list[Estimate]:
+    each = min(0.5, max(0.05, 0.7 * (session.ends[3] - time.monotonic()) / len(graphs)))
+    models = [_model(deploy(graph)[0], session.device) for graph in graphs]
+    return _time_twice(models, session, Protocol(8, 3, each, _NETWORK_CHUNK), session.ends[3:], _spreads)
+
+
+def _time_twice(
+    models: Sequence[Callable[[], bytes]],
+    session: _Session,
+    protocol: Protocol,
     ends: Sequence[float],
-    seed: int,
-    progress: _Progress,
-    should_stop: Callable[[], bool],
-) -> list[UnitRecord]:
-    left = ends[0] - time.monotonic()
-    each = min(0.1, max(0.005, left / len(chosen) - _LOAD_S))
-    first = time_models(
-        [_model(unit.graph, device) for unit in chosen], device, seed=seed, protocol=Protocol(6, 3, each),
-        deadline=ends[0], on_progress=progress, should_stop=should_stop,
-    ).estimates  # fmt: skip
-    _check(should_stop)
-    records = [_record(unit, estimate, counts) for unit, estimate in zip(chosen, first, strict=False)]
-    doubtful = _doubtful(records)
-    again = time_models(
-        [_model(chosen[i].graph, device) for i in doubtful], device, seed=seed, protocol=Protocol(6, 3, 2 * each),
-        deadline=ends[1], should_stop=should_stop,
-    ).estimates  # fmt: skip
-    _check(should_stop)
+    doubt: Callable[[list[Estimate]], list[float]],
+) -> list[Estimate]:
+    """Times models, then the doubtful ones again, worst first, and keeps the lower: what disturbs only adds time."""
+    estimates = session.time(models, protocol, ends[0])
+    doubts = doubt(estimates)
+    doubtful = sorted((i for i, value in enumerate(doubts) if value > _DOUBTFUL), key=lambda i: -doubts[i])
+    longer = replace(protocol, model_s=2 * protocol.model_s)
+    again = session.time([models[i] for i in doubtful], longer, ends[1], report=False)
     for i, estimate in zip(doubtful, again, strict=False):
-        if estimate.value < records[i].ms:  # what disturbs only adds time
-            records[i] = _record(chosen[i], estimate, counts)
-    return records
+        if estimate.value < estimates[i].value:
+            estimates[i] = estimate
+    return estimates
 
 
-def _doubtful(records: list[UnitRecord]) -> list[int]:
-    """Units whose rounds disagree, or that took longer than units like them, worst first."""
-    if len(records) < 2:
-        return []
-    residuals = UnitTable(records).model.residuals
-    doubt = {i: max(record.error_ms / record.ms, float(np.expm1(residuals[i]))) for i, record in enumerate(records)}
-    return sorted((i for i, value in doubt.items() if value > _DOUBTFUL), key=lambda i: -doubt[i])
+def _spreads(estimates: list[Estimate]) -> list[float]:
+    return [(estimate.error or 0.0) / estimate.value for estimate in estimates]
 
 
 def _record(unit: Unit, estimate: Estimate, counts: Counter[str]) -> UnitRecord:
     kinds = tuple(sorted(families(unit)))
     return UnitRecord(unit.key, estimate.value, estimate.error or 0.0, counts[unit.key], kinds, features(unit))
-
-
-def _unsupported(graph: Graph, table: UnitTable) -> bool:
-    return any(unit.key not in table.timed and families(unit) - table.families for unit in units(graph))
 
 
 def _spread(
@@ -201,21 +228,6 @@ def _spread(
     ranked = np.argsort(expected, kind="stable")
     picks = ranked[np.linspace(0, len(ranked) - 1, min(networks, len(ranked))).round().astype(int)]
     return [drawn[i] for i in rng.permutation(picks)]
-
-
-def _time_networks(
-    graphs: Sequence[Graph],
-    device: Device,
-    deadline: float,
-    seed: int,
-    progress: _Progress,
-    should_stop: Callable[[], bool],
-) -> list[Estimate]:
-    each = min(0.5, max(0.05, 0.7 * (deadline - time.monotonic()) / len(graphs)))
-    return time_models(
-        [_model(deploy(graph)[0], device) for graph in graphs], device, seed=seed,
-        protocol=Protocol(8, 3, each, _NETWORK_CHUNK), deadline=deadline, on_progress=progress, should_stop=should_stop,
-    ).estimates  # fmt: skip
 
 
 def _model(graph: Graph, device: Device) -> Callable[[], bytes]:

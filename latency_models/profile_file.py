@@ -15,7 +15,7 @@ from latency_models.predictors import LatencyPredictor
 from latency_models.predictors.calibration import Calibration
 from latency_models.predictors.table import BlockTable, UnitRecord, UnitTable
 from latency_models.runtimes import runtime_version
-from search_spaces.errors import CorruptFile, DeviceUnavailable
+from search_spaces.errors import CorruptFile, DeviceUnavailable, InvalidSpec
 from search_spaces.task import Classification, Task
 
 PROFILE_VERSION = 1
@@ -101,7 +101,7 @@ def load_profile(path: Path, sha256_hex: str, *, check_machine: bool = True) -> 
         raise CorruptFile(f"profile {path} is not the file that was written", hint=hint)
     try:
         profile = _from_json(json.loads(data))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidSpec) as error:
         raise CorruptFile(f"profile {path} cannot be read: {error!r}", hint=hint) from None
     if check_machine:
         profile.check_machine()

@@ -5,12 +5,12 @@ from typing import Any
 
 from latency_models.device import parse_device
 from latency_models.profile import Profile
-from nas.datasets import DATASETS
+from nas.datasets import get_dataset_facts
 from nas.feasibility import Feasibility
 from nas.scores import SCORES
 from nas.spec import SearchSpec
 from nas.strategies import STRATEGIES
-from search_spaces import Classification, Task, get_space
+from search_spaces import Task, get_space
 from search_spaces.errors import UnknownName, nearest
 
 ProfileOf = Callable[[str, str, Task], Profile | None]
@@ -19,9 +19,7 @@ ProfileOf = Callable[[str, str, Task], Profile | None]
 
 def task_of(spec: SearchSpec) -> Task:
     """The task that the data set poses. Raises: UnknownName."""
-    known(spec.dataset, DATASETS, "data set", "dataset")
-    facts = DATASETS[spec.dataset]
-    return Task(facts.input_shape, Classification(facts.classes))
+    return get_dataset_facts(spec.dataset).task
 
 
 def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:

@@ -93,9 +93,7 @@ def split_60_20_20(images: NDArray[np.float32], labels: NDArray[np.int64]) -> Da
     """Stratified parts of 60, 20 and 20 %, the same on every machine. ``images`` (n, c, h, w) in 0..1."""
     from sklearn.model_selection import train_test_split
 
-    train, rest = train_test_split(
-        np.arange(len(labels)), test_size=0.4, stratify=labels, random_state=SPLIT_SEED
-    )
+    train, rest = train_test_split(np.arange(len(labels)), test_size=0.4, stratify=labels, random_state=SPLIT_SEED)
     validation, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=SPLIT_SEED)
     mean = images[train].mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
     std = images[train].std(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)

@@ -1,5 +1,6 @@
 """The store on a real SQLite file: leases, recorded trials, orders and pages."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import OperationalError, StatementError
 
 from api import leases, processes, store, trial_store
-from api.db import Database, open_database
+from api.db import Database, make_engine, open_database
 from api.errors import Conflict, InvalidQuery, NotFound
 from api.leases import Claim, LeaseLost
 from api.models import Export, Search, SearchState, utcnow
@@ -24,9 +25,17 @@ from nas.trial import Measurement, Trial, TrialState
 LEASE = 30.0
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, to be copied: making its tables takes longer than most tests."""
+    path = tmp_path_factory.mktemp("empty") / "empty.sqlite3"
+    open_database(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+def database(tmp_path: Path, empty: Path) -> Iterator[Database]:
+    opened = Database(make_engine(f"sqlite:///{shutil.copy(empty, tmp_path / 'test.sqlite3')}"))
     yield opened
     opened.close()
 
@@ -310,7 +319,7 @@ def test_workers_are_alive_while_they_beat(database: Database) -> None:
         assert store.live_workers(session, 0) == 0
         store.forget_worker(session, "w1")
         assert store.live_workers(session, 60) == 1
-        store.forget_dead_workers(session, -1)
+        store.forget_silent_workers(session, -1)
         assert store.live_workers(session, 60) == 0
 
 

@@ -17,31 +17,20 @@ from support_service import SPEC, make_settings, make_trial, wait_until
 
 from api import leases, processes, store, trial_store
 from api.db import Database, open_database
-from api.models import Search
+from api.models import Export, Search
 from api.settings import Settings
 from nas.spec import SearchSpec
-from nas.trial import TrialState
+from nas.trial import Trial, TrialState
 
 TINY: dict[str, Any] = {
     **SPEC,
     # no device: profiling is tested where it lives
+    "budget": {"scored": 6, "trainings": 2},
     "objectives": [{"metric": "accuracy"}, {"metric": "macs"}],
     "constraints": [{"metric": "macs", "max": 500_000}],
     "score": "params",
     "strategy": "random",
 }
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return make_settings(tmp_path, heartbeat_seconds=0.2)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings.url)
-    yield opened
-    opened.close()
 
 
 @contextmanager
@@ -75,107 +64,120 @@ def states(database: Database, search_id: str) -> dict[int, tuple[str, int]]:
         return {t.number: (t.state, t.rung) for t in trial_store.load_trials(session, search_id)}
 
 
-def test_a_killed_worker_loses_nothing_and_the_next_one_finishes(settings: Settings, database: Database) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, subprocess.Popen[bytes]]]:
+    """A worker that several tests give work to: it imports torch once for all of them."""
+    settings = make_settings(tmp_path_factory.mktemp("shared"), heartbeat_seconds=0.2)
+    database = open_database(settings.url)
+    with worker(settings) as process:
+        yield database, process
+    database.close()
+
+
+LONG = {"rungs": [{"epochs": 1}, {"epochs": 5000}]}
+
+
+def in_training(database: Database, search_id: str) -> bool:
+    """Whether a first rung is recorded."""
+    return any(rung >= 1 for _, rung in states(database, search_id).values())
+
+
+def test_a_killed_worker_loses_nothing_and_a_stopped_one_gives_back(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, heartbeat_seconds=0.2)
+    database = open_database(settings.url)
     search_id = submit(database)
     with worker(settings) as first:
-        wait_until(lambda: any(rung >= 1 for _, rung in states(database, search_id).values()))
+        wait_until(lambda: in_training(database, search_id))
         first.kill()
         first.wait(timeout=20)
-    before = read(database, search_id)
+    killed = read(database, search_id)
+    assert (killed.state, killed.attempts) == ("RUNNING", 1)
     with database.read() as session:
         recorded = trial_store.load_trials(session, search_id)
-    assert before.state == "RUNNING"
-    assert before.running_since is not None
     with worker(settings) as second:
         wait_until(lambda: ended(database, search_id))
-        after = read(database, search_id)
-        assert (after.state, after.error_message) == ("SUCCEEDED", None)
-        assert after.running_since == before.running_since
-        assert after.owner is None
-        with database.read() as session:
-            final = trial_store.load_trials(session, search_id)
-        assert len(final) == TINY["budget"]["scored"]
-        for old in recorded:  # every figure of the first worker is still there, as it was
-            new = final[old.number]
-            assert (new.architecture, new.proxies) == (old.architecture, old.proxies)
-            assert new.measurements[: len(old.measurements)] == old.measurements
-        succeeded = next(t for t in final if t.state == TrialState.SUCCEEDED)
-        check_export(settings, database, search_id, succeeded.number)
+        check_resumed(database, killed, recorded)
+        check_export(settings, database, search_id)
+        unfinished = submit(database, **LONG)
+        wait_until(lambda: in_training(database, unfinished))
         second.terminate()
         assert second.wait(timeout=20) == 0
+    row = read(database, unfinished)
+    assert (row.state, row.owner, row.lease_expires_at, row.attempts) == ("RUNNING", None, None, 0)
     with database.read() as session:
-        assert store.live_workers(session, 60) <= 1  # the killed one may still be listed, the stopped one is not
+        assert store.live_workers(session, 60) == 0  # neither the killed nor the stopped one is listed
+    database.close()
 
 
-def check_export(settings: Settings, database: Database, search_id: str, number: int) -> None:
+def check_resumed(database: Database, killed: Search, recorded: list[Trial]) -> None:
+    """The search ended well, and every figure of the first worker is still there as it was."""
+    row = read(database, killed.id)
+    assert (row.state, row.error_message) == ("SUCCEEDED", None)
+    assert (row.running_since, row.owner) == (killed.running_since, None)
+    with database.read() as session:
+        final = trial_store.load_trials(session, killed.id)
+    assert len(final) == TINY["budget"]["scored"]
+    for old in recorded:
+        new = final[old.number]
+        assert (new.architecture, new.proxies) == (old.architecture, old.proxies)
+        assert new.measurements[: len(old.measurements)] == old.measurements
+
+
+def check_export(settings: Settings, database: Database, search_id: str) -> None:
     with database.write() as session:
-        trial = trial_store.load_rows(session, search_id)[number]
+        rows = trial_store.load_rows(session, search_id)
+        trial = next(row for row in rows if row.state == TrialState.SUCCEEDED)
         export_id = store.create_export(session, trial, "onnx").id
 
-    def state() -> str:
+    def read_export() -> Export:
         with database.read() as session:
-            return store.get_export(session, export_id).state
+            return store.get_export(session, export_id)
 
-    wait_until(lambda: state() in ("SUCCEEDED", "FAILED"))
-    with database.read() as session:
-        row = store.get_export(session, export_id)
+    wait_until(lambda: read_export().state in ("SUCCEEDED", "FAILED"))
+    row = read_export()
     assert (row.state, row.error_message) == ("SUCCEEDED", None)
     assert row.report is not None
     assert (settings.export_dir(export_id) / row.report["file"]).stat().st_size > 0
 
 
-LONG = {"budget": {"scored": 20, "trainings": 4}, "rungs": [{"epochs": 1}, {"epochs": 5000}]}
-
-
-def test_a_stopped_worker_gives_its_search_back_and_a_cancelled_one_ends(
-    settings: Settings, database: Database
-) -> None:
-    search_id = submit(database, **LONG)
-    with worker(settings) as first:
-        wait_until(lambda: any(rung >= 1 for _, rung in states(database, search_id).values()))
-        first.terminate()
-        assert first.wait(timeout=20) == 0
-    row = read(database, search_id)
-    assert (row.state, row.owner, row.attempts) == ("RUNNING", None, 0)
-    with worker(settings):
-        wait_until(lambda: read(database, search_id).owner is not None)
-        with database.write() as session:
-            store.request_cancel(session, search_id)
-        wait_until(lambda: ended(database, search_id))
-    assert read(database, search_id).state == "CANCELLED"
-    assert {state for state, _ in states(database, search_id).values()} <= {"SCORED", "CANCELLED", "PRUNED", "FAILED"}
-
-
-def test_an_error_ends_the_search_and_not_the_worker(settings: Settings, database: Database) -> None:
-    broken, infeasible = submit(database), submit(database)
-    with database.write() as session:
+def test_an_error_ends_the_search_and_not_the_worker(shared: tuple[Database, subprocess.Popen[bytes]]) -> None:
+    database, process = shared
+    with database.write() as session:  # in one transaction: the worker sees them broken
+        broken = store.create_search(session, SearchSpec.model_validate(TINY)).id
         session.execute(update(Search).where(Search.id == broken).values(spec={"space": 3}))
-        spec = {**TINY, "constraints": [{"metric": "macs", "max": 1}]}
-        session.execute(update(Search).where(Search.id == infeasible).values(spec=spec))
-    with worker(settings) as process:
-        wait_until(lambda: ended(database, broken) and ended(database, infeasible))
-        assert process.poll() is None
-    first, second = read(database, broken), read(database, infeasible)
+    impossible = submit(database, constraints=[{"metric": "macs", "max": 1}])
+    wait_until(lambda: ended(database, broken) and ended(database, impossible))
+    first, second = read(database, broken), read(database, impossible)
     assert (first.state, first.error_code) == ("FAILED", "internal_error")
     assert first.error_hint
-    assert second.state == "FAILED"
+    assert (second.state, second.error_code) == ("FAILED", "search_failed")
     assert second.error_message is not None
     assert "macs" in second.error_message
+    assert process.poll() is None
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing_more(settings: Settings, database: Database) -> None:
+def test_a_cancelled_search_ends(shared: tuple[Database, subprocess.Popen[bytes]]) -> None:
+    database, _ = shared
     search_id = submit(database, **LONG)
-    with worker(settings):
-        wait_until(lambda: any(rung >= 1 for _, rung in states(database, search_id).values()))
-        with database.write() as session:  # as if another worker had taken over
-            taken = {"owner": "thief", "lease_token": "other"}
-            session.execute(update(Search).where(Search.id == search_id).values(taken))
-            held = leases.Claim(Search, search_id, "other")
-            leases.renew(session, held, 600)
-        before = states(database, search_id)
-        # the worker is free again: it runs the next search to its end
-        other = submit(database)
-        wait_until(lambda: ended(database, other))
+    wait_until(lambda: in_training(database, search_id))
+    with database.write() as session:
+        store.request_cancel(session, search_id)
+    wait_until(lambda: ended(database, search_id))
+    assert read(database, search_id).state == "CANCELLED"
+    assert {state for state, _ in states(database, search_id).values()} <= {"SCORED", "CANCELLED", "PRUNED"}
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing_more(shared: tuple[Database, subprocess.Popen[bytes]]) -> None:
+    database, _ = shared
+    search_id = submit(database, **LONG)
+    wait_until(lambda: in_training(database, search_id))
+    with database.write() as session:  # as if another worker had taken over
+        taken = {"owner": "thief", "lease_token": "other"}
+        session.execute(update(Search).where(Search.id == search_id).values(taken))
+        assert leases.renew(session, leases.Claim(Search, search_id, "other"), 600)
+    before = states(database, search_id)
+    other = submit(database, constraints=[{"metric": "macs", "max": 1}])
+    wait_until(lambda: ended(database, other))  # the worker noticed, and is free for the next search
     assert states(database, search_id) == before
     assert (read(database, search_id).state, read(database, search_id).owner) == ("RUNNING", "thief")
 
@@ -222,15 +224,15 @@ def test_the_service_restarts_its_worker_and_ends_with_all_its_processes(tmp_pat
         family = processes.descendants(service.pid)
         (killed,) = [p for p in family if b"api.worker" in Path(f"/proc/{p.pid}/cmdline").read_bytes()]
         os.kill(killed.pid, signal.SIGKILL)
-        wait_until(lambda: not processes.is_alive(killed))
-        wait_until(lambda: len([p for p in processes.descendants(service.pid) if processes.is_alive(p)]) >= 2)
+        log = settings.log_dir / "worker.log"
+        wait_until(lambda: log.read_text().count("worker ready") == 2)
+        assert not processes.is_alive(killed)
         wait_until(lambda: healthy(settings))
         database.close()
         family = processes.descendants(service.pid)
         service.terminate()
         assert service.wait(timeout=30) == 0
         assert [p for p in family if processes.is_alive(p)] == []
-    assert (settings.log_dir / "worker.log").read_text().count("worker ready") == 2
 
 
 def test_the_processes_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
@@ -258,8 +260,9 @@ def test_a_busy_port_is_told_in_one_line(tmp_path: Path, command: list[str]) -> 
     assert not (settings.data_dir / "hwnas.sqlite3").exists()
 
 
-def test_a_recorded_trial_is_what_the_next_worker_starts_from(database: Database) -> None:
+def test_a_recorded_trial_is_what_the_next_worker_starts_from(tmp_path: Path) -> None:
     """What a worker would get as its history, after another one died between two records."""
+    database = open_database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
     search_id = submit(database)
     with database.write() as session:
         held = leases.claim(session, Search, "first", 60, 5)
@@ -269,3 +272,4 @@ def test_a_recorded_trial_is_what_the_next_worker_starts_from(database: Database
     with database.read() as session:
         history = trial_store.load_trials(session, search_id)
     assert [(t.number, t.state, t.rung) for t in history] == [(0, "SCORED", 0), (1, "WAITING", 1)]
+    database.close()

@@ -17,8 +17,10 @@
     const floor = least / 2; // an accuracy of 1 has no logarithm
     const byError = log(data.points.map((p) => Math.max(1 - p.y, floor)));
     const yOf = byError ? (y) => Math.max(1 - y, floor) : (y) => y;
-    const ys = data.points.map((p) => yOf(p.y));
-    const [low, high] = ys.length ? padded(ys, byError, 0.12) : [0, 1];
+    // the error bars of the front are in view, so that noise does not look like a difference
+    const ends = (p) => !p.front ? [p.y] : byError ? [p.y, p.y - p.y_error] : [p.y - p.y_error, Math.min(1, p.y + p.y_error)];
+    const ys = data.points.flatMap(ends).map(yOf);
+    const [low, high] = ys.length ? padded(ys, byError, 0.08) : [0, 1];
     return { xLog: log(xs), byError, yOf, xRange: padded(xs, log(xs), 0.06), yRange: [low, byError ? Math.min(high, 1) : high] };
   }
 
@@ -139,6 +141,10 @@
     c.globalAlpha = 1;
   }
 
+  const after = (rung) => {
+    const { epochs } = data.rungs[rung - 1];
+    return `${epochs} epoch${epochs === 1 ? "" : "s"}`;
+  };
   const isLast = (p) => p.rung === data.rungs.length;
   const colour = (p) => css(p.winner ? "--winner" : isLast(p) ? "--last" : "--early");
   const radius = (p) => p.winner ? 6 : p.front ? 5 : isLast(p) ? 4 : 3.5;
@@ -173,7 +179,7 @@
 
   // The legend names only what is on the plot.
   function writeLegend() {
-    const last = data.rungs.length, epochs = (rung) => data.rungs[rung - 1].epochs;
+    const last = data.rungs.length;
     const entries = [];
     for (const { rung } of data.rungs) {
       const at = data.points.filter((p) => p.rung === rung);
@@ -182,7 +188,7 @@
       const kinds = data.x.device ? [[true, "measured"], [false, "predicted"]] : [[true, ""]];
       for (const [measured, word] of kinds) {
         if (!at.some((p) => p.measured === measured)) continue;
-        const text = `${epochs(rung)} epochs${word ? `, ${data.x.title} ${word}` : ""}`;
+        const text = `${after(rung)}${word ? `, ${data.x.title} ${word}` : ""}`;
         entries.push([`key ${kind}${measured ? "" : " hollow"}`, text]);
       }
     }
@@ -209,7 +215,7 @@
     tip.hidden = point === null;
     if (point) {
       const title = document.createElement("b");
-      title.textContent = `${point.id} · ${data.rungs[point.rung - 1].epochs} epochs`;
+      title.textContent = `${point.id} · ${after(point.rung)}`;
       tip.replaceChildren(title, ...point.text.map((line) => {
         const row = document.createElement("div");
         row.textContent = line;

@@ -18,25 +18,24 @@ _RESOLUTION = 0.01  # relative residuals below this count alike in the robust fi
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """latency = ``overhead_ms`` + the sum over units of ``scale`` x time - ``unit_overhead_ms``.
+    """latency = ``call_ms`` + the sum over units of ``scale`` x time - ``call_ms``.
 
-    ``unit_overhead_ms`` is what a unit costs only because it was called alone. ``relative_error`` is the
-    90 % quantile of |measured - predicted| / predicted on networks left out of the fit.
+    ``call_ms`` is what a call costs: a network pays it once, and a unit that is timed alone pays it too.
+    ``relative_error`` is the 90 % quantile of |measured - predicted| / predicted on networks left out of the fit.
     """
 
-    overhead_ms: float
+    call_ms: float
     scale: float
-    unit_overhead_ms: float
     relative_error: float
 
     def part_ms(self, unit_ms: float) -> float:
         """What one unit adds to a network, above 0."""
         scaled = self.scale * unit_ms
-        return max(scaled - self.unit_overhead_ms, _FLOOR * scaled)
+        return max(scaled - self.call_ms, _FLOOR * scaled)
 
     def network_ms(self, unit_ms: Sequence[float]) -> float:
         """The latency of a network of these units."""
-        return self.overhead_ms + sum(self.part_ms(ms) for ms in unit_ms)
+        return self.call_ms + sum(self.part_ms(ms) for ms in unit_ms)
 
 
 def calibrate(
@@ -49,14 +48,14 @@ def calibrate(
     Needs at least ``LEAST_NETWORKS``.
     """
     y = np.asarray(measured_ms, dtype=np.float64)
-    sums = np.array([[1.0, sum(units), -len(units)] for units in networks])
+    sums = np.array([[sum(units), 1.0 - len(units)] for units in networks])
     everyone = np.arange(len(y))
     left_out = np.array(
         [_fit(sums[everyone != i], y[everyone != i]).network_ms(units) for i, units in enumerate(networks)]
     )
     fitted = _fit(sums, y)
     error = conformal_quantile(np.abs(y - left_out) / left_out)
-    return Calibration(fitted.overhead_ms, fitted.scale, fitted.unit_overhead_ms, error), left_out
+    return Calibration(fitted.call_ms, fitted.scale, error), left_out
 
 
 def conformal_quantile(scores: NDArray[np.float64], coverage: float = 0.9) -> float:
@@ -66,16 +65,11 @@ def conformal_quantile(scores: NDArray[np.float64], coverage: float = 0.9) -> fl
 
 
 def _fit(sums: NDArray[np.float64], y: NDArray[np.float64]) -> Calibration:
-    """Least absolute relative residuals, by reweighting; a coefficient that comes out negative is left out."""
-    active = [0, 1, 2]
-    while True:
-        found = _robust(sums[:, active] / y[:, None])
-        negative = [column for column, value in zip(active, found, strict=True) if value < 0 and column != 1]
-        if not negative:
-            break
-        active.remove(negative[-1])
-    values = dict(zip(active, found.tolist(), strict=True))
-    return Calibration(values.get(0, 0.0), values[1], values.get(2, 0.0), 0.0)
+    """Least absolute relative residuals, by reweighting; a call that would cost less than nothing costs nothing."""
+    scale, call_ms = _robust(sums / y[:, None])
+    if call_ms < 0 or scale <= 0:
+        (scale,), call_ms = _robust(sums[:, :1] / y[:, None]), 0.0
+    return Calibration(float(call_ms), float(scale), 0.0)
 
 
 def _robust(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -40,7 +40,7 @@ class UnitModel:
 
 
 def fit_units(features: Sequence[Features], times_ms: Sequence[float], errors: Sequence[float]) -> UnitModel:
-    """Fits at least two timed units with relative ``errors``; the least leave-one-out error chooses the length scale."""
+    """Fits at least two timed units with relative ``errors``; the length scale has the least leave-one-out error."""
     names = tuple(sorted({name for row in features for name in row}))
     raw = _logs(names, features)
     y = np.log(np.asarray(times_ms, dtype=np.float64))

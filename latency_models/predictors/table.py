@@ -36,7 +36,7 @@ class UnitTable:
     def __init__(self, records: Sequence[UnitRecord]) -> None:
         self.records = tuple(records)
         self.timed = {record.key: record.ms for record in self.records}
-        self.families = frozenset(name for record in self.records for name in record.families)
+        self._families = frozenset(name for record in self.records for name in record.families)
         self._modelled: dict[str, float] = {}
 
     @cached_property
@@ -51,7 +51,7 @@ class UnitTable:
         """The modelled time of a unit that was not timed. Raises: UnsupportedKernel."""
         known = self._modelled.get(unit.key)
         if known is None:
-            unseen = families(unit) - self.families
+            unseen = families(unit) - self._families
             if unseen:
                 raise UnsupportedKernel(
                     f"no timed unit contains {', '.join(sorted(unseen))}",
@@ -61,6 +61,10 @@ class UnitTable:
                 self._modelled.clear()
             known = self._modelled[unit.key] = self.model.predict_ms(features(unit))
         return known
+
+    def supports(self, wanted: Sequence[Unit]) -> bool:
+        """Whether every unit was timed or can be modelled."""
+        return all(unit.key in self.timed or families(unit) <= self._families for unit in wanted)
 
     def unit_ms(self, unit: Unit) -> float:
         """The time of a unit, timed where possible. Raises: UnsupportedKernel."""
@@ -80,7 +84,7 @@ class BlockTable:
     def predict(self, graph: Graph) -> Estimate:
         """See ``LatencyPredictor``. The error grows with the share of units that were not timed."""
         known = self._parts
-        total = self.calibration.overhead_ms
+        total = self.calibration.call_ms
         extrapolated = 0.0
         for unit in units(graph):
             part = known.get(unit.key)

@@ -19,7 +19,8 @@ from nas.datasets import load_dataset
 from nas.exporters import EXPORTERS, ExportFailed
 from nas.search import training_job
 from nas.spec import SearchSpec
-from nas.training.train import load_trained, resized
+from nas.training.images import to_size
+from nas.training.train import load_trained
 from nas.trial import Trial
 from search_spaces import get_space
 from search_spaces.deploy import deploy
@@ -80,8 +81,8 @@ def _describe(model: onnx.ModelProto, spec: SearchSpec, trial: Trial) -> None:
         "space": spec.space,
         "architecture": trial.architecture,
         "dataset": spec.dataset,
-        "input_mean": json.dumps(dataset.mean),
-        "input_std": json.dumps(dataset.std),
+        "input_mean": json.dumps([round(float(value), 8) for value in dataset.mean]),
+        "input_std": json.dumps([round(float(value), 8) for value in dataset.std]),
     }
     for key, value in facts.items():
         model.metadata_props.add(key=f"hwnas.{key}", value=value)
@@ -93,7 +94,7 @@ def _parity(
     network = TorchNetwork(graph).eval()
     load_numpy_weights(network, weights)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    images = resized(load_dataset(spec.dataset).validation.images, graph.inputs[0])
+    images = to_size(load_dataset(spec.dataset).validation.images, graph.inputs[0][1:]).contiguous().numpy()
     rng = np.random.default_rng(spec.seed)
     batches = {
         "validation images": images[:256],

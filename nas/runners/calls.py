@@ -52,11 +52,10 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def first_line(error: Exception | None) -> str:
-    """The first line of an error whose message runs over many, as those of Ray do."""
-    if error is None:
-        return "unknown cause"
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"
+def cause_of(error: Exception) -> str:
+    """The cause of an error of Ray in one line; its messages run over many."""
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), 'no message')}"
 
 
 def _load(path: str) -> Callable[..., Any]:

@@ -10,35 +10,34 @@ from search_spaces.errors import NasError
 
 
 class LocalRunner:
-    """Sequential. ``cpus`` is the number of threads of each job.
+    """Sequential, one thread a job. The options are those that every runner takes.
 
-    Raises: NasError if an address is given.
+    Raises: NasError for more than one CPU, or an address.
     """
 
     def __init__(
-        self, cpus: int = 1, address: str | None = None, *, score_path: str = calls.SCORE, train_path: str = calls.TRAIN
+        self,
+        cpus: int | None = None,
+        address: str | None = None,
+        *,
+        score_path: str = calls.SCORE,
+        train_path: str = calls.TRAIN,
     ) -> None:
-        if address is not None:
-            raise NasError(
-                f"the local runner works in its own process and cannot use the cluster at {address!r}",
-                hint='leave out the address, or choose the runner "ray"',
-                field="address",
-            )
-        self._cpus = cpus
+        for name, value, only in (("cpus", cpus, 1), ("address", address, None)):
+            if value not in (None, only):
+                raise NasError(
+                    f"the local runner does one job at a time in its own process: {name} {value!r} has no use",
+                    hint=f'leave out {name}, or choose the runner "ray"',
+                    field=name,
+                )
         self._score_path = score_path
         self._train_path = train_path
 
     def __enter__(self) -> Self:
-        import torch
-
-        self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(self._cpus)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        import torch
-
-        torch.set_num_threads(self._threads_before)
+        """Nothing was started."""
 
     def score(self, jobs: Sequence[ScoreJob], should_stop: Callable[[], bool]) -> list[ScoreResult]:
         results: list[ScoreResult] = []

@@ -1,5 +1,6 @@
 """Zero-shot scoring on a pool of bare Ray actors."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -19,6 +20,7 @@ MAX_STARTS_FAILED = 3
 MAX_CHUNK = 16
 CHUNKS_A_WORKER = 4
 POLL_S = 0.1
+logger = logging.getLogger(__name__)
 MEMORY_HINT = "look for a lack of memory, or give the runner fewer cpus"
 
 
@@ -108,10 +110,11 @@ class ScorePool:
 
 def _repeat(chunk: Chunk | None, error: RayError, todo: deque[Chunk], results: dict[int, ScoreResult]) -> None:
     """Puts the chunk of a dead worker first in line again, or gives its job up."""
+    logger.warning("a scoring worker died: %s", calls.cause_of(error))
     for part in reversed(chunk.after_death() if chunk else []):
         if part.deaths > MAX_REPEATS:
             results[part.first] = calls.failed_score(
-                f"its worker died {part.deaths} times, last: {calls.first_line(error)}"
+                f"its worker died {part.deaths} times, last: {calls.cause_of(error)}"
             )
         else:
             todo.appendleft(part)

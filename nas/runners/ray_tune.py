@@ -5,12 +5,14 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
@@ -22,12 +24,21 @@ from search_spaces.errors import NasError
 if TYPE_CHECKING:
     from nas.runners.ray_score import ScorePool
 
+logger = logging.getLogger(__name__)
+
+PROBE_S = 5.0
+REMOVE_TRIES = 20
+SHORT_PATH = "/tmp"
+"""Not the system's folder for such files, which on some machines is too long to hold sockets."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Little goes through Ray's object store: jobs and results; weights are in the trials' folders."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # log_to_driver leaves out the raylet's own messages, such as the death of a worker; this leaves out all
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -36,7 +47,9 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_RESULT_BUFFER_LENGTH": "1",
 }
-"""No statistics sent, nothing printed, no log files, no change of folder, no saved state, no delayed result."""
+"""No statistics sent, no start of its own accord, nothing printed, no log files, no change of the working folder,
+no saved state, no result held back.
+"""
 
 
 @cache
@@ -56,7 +69,7 @@ class RayRunner:
 
     ``cpus`` is the number of jobs at a time on this machine (default: all its CPUs); a cluster knows its own. Each
     job has one CPU and one thread. On a cluster the trials' folders must be on storage that all its nodes share.
-    ``temp_dir`` takes Ray's own files while it runs (a short path: it holds sockets).
+    ``temp_dir`` takes Ray's own files while it runs; it has to be a short path, for the sockets in it.
 
     Raises: NasError where Ray cannot be started or reached.
     """
@@ -85,14 +98,17 @@ class RayRunner:
         self._started = ExitStack()
 
     def __enter__(self) -> Self:
+        if self._address is not None and self._address != "auto":
+            _probe(self._address)
         with ExitStack() as stack:
             stack.enter_context(_environment(QUIET))
-            folder = Path(tempfile.mkdtemp(prefix="nas-ray-", dir=self._temp_dir))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix="nas-ray-", dir=self._temp_dir or SHORT_PATH))
+            stack.callback(_remove, folder)
             self._folder = folder
             if self._address is None:
                 stack.enter_context(_environment(_private()))
             stack.enter_context(_silence())
+            _refuse_second()
             stack.callback(self._stop_ray)
             self._start_ray()
             self._started = stack.pop_all()
@@ -159,8 +175,6 @@ class RayRunner:
     def _start_ray(self) -> None:
         import ray
 
-        if ray.is_initialized():
-            raise NasError("Ray runs in this process already", hint="one Ray runner a process, one after the other")
         options: dict[str, Any] = {"address": self._address}
         if self._address is None:
             options = {
@@ -176,15 +190,14 @@ class RayRunner:
         except (RuntimeError, OSError, ValueError, ray.exceptions.RayError) as error:
             place = "on this machine" if self._address is None else f"at {self._address}"
             hint = "see that the cluster runs" if self._address else "give it a short temp_dir with free space"
-            raise NasError(f"Ray {place} did not start: {calls.first_line(error)}", hint=hint) from error
+            raise NasError(f"Ray {place} did not start: {calls.cause_of(error)}", hint=hint) from error
 
     def _stop_ray(self) -> None:
         import ray
 
         self._close_pool()
-        if ray.is_initialized():
-            with _kept_signal_handlers():
-                ray.shutdown()
+        with _kept_signal_handlers():
+            ray.shutdown()
 
     def _close_pool(self) -> None:
         if self._pool is not None:
@@ -197,6 +210,36 @@ class RayRunner:
 
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return max(1, int(resources.get("CPU", 1)))
+
+
+def _probe(address: str) -> None:
+    """Raises: NasError where nothing listens; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_S).close()
+    except (OSError, ValueError) as error:
+        raise NasError(
+            f"no Ray cluster answers at {address!r}: {error}",
+            hint="the address is HOST:PORT of a running head node (ray start --head), or auto",
+            field="address",
+        ) from error
+
+
+def _refuse_second() -> None:
+    import ray  # first imported here, because it reads some of the environment as it is imported
+
+    if ray.is_initialized():
+        raise NasError("Ray runs in this process already", hint="use one Ray runner after the other")
+
+
+def _remove(folder: Path) -> None:
+    """Removes the folder, into which processes that are just ending may still write."""
+    for _ in range(REMOVE_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        sleep(0.1)
+    logger.warning("could not remove %s", folder)
 
 
 @contextmanager

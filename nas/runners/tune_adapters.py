@@ -18,11 +18,14 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from nas.jobs import RungResult, TrainJob
-from nas.runners.calls import first_line
+from nas.runners.calls import cause_of
 from nas.runners.wave import Wave
 
 STOP_GRACE_S = 3.0
-"""So long a job may take to end its batch once it is told to stop; then its worker is killed."""
+"""So long a job may take to end its batch once it is told to stop; then its worker is killed.
+
+It continues from its checkpoint another time, as after any other death.
+"""
 
 
 class TuneWave:
@@ -134,7 +137,7 @@ class JobScheduler(TrialScheduler):
         # the Tune trial is lost with its worker; the searcher deals the number out again
         job = trial.config["job"]
         self._run.trials.pop(job.number)
-        self._run.end(job, None, first_line(trial.get_error()))
+        self._run.end(job, None, _cause_of_death(trial))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Trials end only with the wave."""
@@ -175,14 +178,18 @@ class WaveStopper(Stopper):
             # where it cannot be written the workers are killed
             with suppress(OSError):
                 run.stop_file.touch()
-        if run.wave.running and monotonic() > self._deadline:
-            self._kill()
+        late = monotonic() > self._deadline
+        for number in list(run.wave.running):
+            worker = run.trials[number].temporary_state.ray_actor
+            if late and worker is not None:
+                ray.kill(worker, no_restart=True)
+            if late or worker is None:
+                run.wave.running.pop(number)
         return not run.wave.running
 
-    def _kill(self) -> None:
-        """Ends the workers that did not stop; their jobs continue from their checkpoints another time."""
-        for number in list(self._run.wave.running):
-            actor = self._run.trials[number].temporary_state.ray_actor
-            if actor is not None:
-                ray.kill(actor, no_restart=True)
-            self._run.wave.running.pop(number)
+
+def _cause_of_death(trial: Trial) -> str:
+    """What Tune noted about the failure in the trial's local folder."""
+    if trial.pickled_error_file is None:
+        return "unknown cause"
+    return cause_of(ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()))

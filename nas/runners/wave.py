@@ -1,11 +1,14 @@
 """The book of one wave of training: what runs, what has ended, what died. Nothing in it knows who runs the jobs."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from nas.jobs import RungResult, TrainJob
 from nas.runners.calls import failed_rung
+
+logger = logging.getLogger(__name__)
 
 MAX_DEATHS = 3
 """So often a job is continued after the death of its worker; the next death fails it."""
@@ -52,5 +55,8 @@ class Wave:
         """The worker of a running job died: the job may start again, or fails where that is hopeless."""
         self._deaths[job.number, job.rung] += 1
         deaths = self._deaths[job.number, job.rung]
+        logger.warning(
+            "the worker of trial %d died in rung %d, for the %d. time: %s", job.number, job.rung, deaths, cause
+        )
         hopeless = deaths > MAX_DEATHS
         self.end(job, failed_rung(job, f"its worker died {deaths} times, last: {cause}") if hopeless else None)

@@ -119,9 +119,9 @@ class Drawing:
                 yield arch
 
     def _shuffled(self, members: Sequence[Architecture]) -> Iterator[Architecture]:
-        for index in self.rng.permutation(len(members)):
-            if members[index].id not in self.known:
-                yield members[index]
+        # the iterator of a list: a generator would be closed with the first _candidates that draws from it
+        order = self.rng.permutation(len(members)).tolist()
+        return iter([members[index] for index in order if members[index].id not in self.known])
 
     def _walk(self) -> Iterator[Architecture]:
         """Neighbours of random feasible architectures; of the smallest one's neighbours while there are none."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from nas.objectives import Goal
 from nas.pareto import Points
+from nas.scores import score_values
 from search_spaces.architecture import Architecture, SearchSpace
 
 
@@ -55,8 +56,6 @@ class History:
         ).reshape(len(self.trials), len(self.goals))
         missing = np.isnan(points)
         if missing.any():
-            from nas.scores import score_values
-
             scores = score_values(self.score, [trial.proxies for trial in self.trials])
             signs = [-1.0 if goal == "maximize" else 1.0 for goal in self.goals]
             points = np.where(missing, np.outer(scores, signs), points)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import structlog
@@ -17,7 +18,8 @@ from nas.jobs import RungResult, TrainJob
 from nas.training import checkpoint as checkpoints
 from nas.training.checkpoint import Checkpoint, ForeignCheckpoint, rolling_file, rung_file
 from nas.training.images import augment, to_size
-from nas.training.network import job_graph, network_seed, one_thread, seeded
+from nas.training.network import channels_last, job_graph, network_seed, one_thread, seeded
+from nas.training.norms import recalibrate
 from nas.training.recipe import epoch_batches, learning_rate, make_optimizer, steps_per_epoch
 from search_spaces.errors import CorruptFile, NasError, TrainingFailed
 from search_spaces.torch_network import TorchNetwork, numpy_weights
@@ -25,6 +27,7 @@ from search_spaces.torch_network import TorchNetwork, numpy_weights
 CHECKPOINT_SECONDS = 2.0
 """The least time between two checkpoints inside a rung: what a crash can cost, beside one epoch."""
 EVALUATION_BATCH = 256
+RECALIBRATION_BATCH = 256
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +100,7 @@ def _train(job: TrainJob, should_stop: Callable[[], bool]) -> Checkpoint | None:
     dataset = load_dataset(job.dataset)
     arch, graph = job_graph(job.space, job.architecture, job.dataset)
     with seeded(network_seed(job.seed, arch)):
-        network = TorchNetwork(graph).to(memory_format=torch.channels_last)
+        network = channels_last(TorchNetwork(graph))
     optimizer = make_optimizer(network, job.training)
     start = _latest(job)
     if start is not None:
@@ -121,6 +124,7 @@ def _train(job: TrainJob, should_stop: Callable[[], bool]) -> Checkpoint | None:
         if epoch + 1 < job.epochs and time.perf_counter() - saved >= CHECKPOINT_SECONDS:
             checkpoints.save(rolling_file(job.folder), job, state(epoch + 1))
             saved = time.perf_counter()
+    recalibrate(network, images, RECALIBRATION_BATCH)
     correct = count_correct(network, *_tensors(dataset.validation, network))
     done = replace(state(job.epochs), correct=correct, validated=len(dataset.validation))
     checkpoints.save(rung_file(job.folder, job.rung), job, done)
@@ -169,7 +173,7 @@ def _latest(job: TrainJob) -> Checkpoint | None:
     return None
 
 
-def _try_load(path: "checkpoints.Path", job: TrainJob) -> Checkpoint | None:
+def _try_load(path: Path, job: TrainJob) -> Checkpoint | None:
     """The checkpoint, None if it is missing or damaged: what it held is trained again."""
     try:
         return checkpoints.load(path, job)
@@ -190,9 +194,10 @@ def _load_network(job: TrainJob) -> TorchNetwork:
         raise CorruptFile(f"{path} is missing", hint="the trial has no weights for this rung") from None
     _, graph = job_graph(job.space, job.architecture, job.dataset)
     with seeded(0):
-        network = TorchNetwork(graph).to(memory_format=torch.channels_last)
+        network = channels_last(TorchNetwork(graph))
     network.load_state_dict(found.network)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _tensors(part: Split, network: TorchNetwork) -> tuple[Tensor, Tensor]:

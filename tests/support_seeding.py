@@ -14,6 +14,8 @@ from nas.spec import SearchSpec
 from nas.trial import Measurement, Trial, TrialState
 
 DEVICE = "local-onnxruntime-b64"
+_ENDS = ("state", "error_code", "error_message", "error_hint")
+"""Columns that are written when a search ends."""
 SPEC: dict[str, Any] = {
     "name": "digits on this machine",
     "space": "mobilenet_v2_small",
@@ -98,13 +100,10 @@ def add_search(
         assert claim is not None
         assert claim.id == search_id
         trial_store.record_trials(session, claim, trials(parsed))
-        leases.write(session, claim, **{k: v for k, v in ends.items() if k not in ("state", *_ERRORS)})
+        leases.write(session, claim, **{k: v for k, v in ends.items() if k not in _ENDS})
         if "state" in ends:
-            leases.finish(session, claim, **{k: v for k, v in ends.items() if k in ("state", *_ERRORS)})
+            leases.finish(session, claim, **{k: v for k, v in ends.items() if k in _ENDS})
     return search_id
-
-
-_ERRORS = ("error_code", "error_message", "error_hint")
 
 
 def running(database: Database, **spec: Any) -> str:

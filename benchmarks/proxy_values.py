@@ -1,0 +1,117 @@
+"""Our proxies against values of public reference code, on networks rebuilt exactly.
+
+``--data FILE``: JSON ``{"mobilenetv2_like": {name: {"cfg": {"stem", "stages_t_c_n_s_k", "head"}, "values": {...}}}}``.
+A network is a 3 x 3 stem of stride 2, inverted residuals (expansion t, c channels, n layers, stride s, kernel k)
+with ReLU, a pointwise head and a linear layer of 10 classes, built in order of execution after
+``torch.manual_seed(0)``. The batch is ``randn(16, 3, 64, 64)`` then ``randint(0, 10)`` of a generator seeded 1000.
+``foresight_*`` (zero-cost-nas) use PyTorch's initialisation; ``aznasrepo_*`` (AZ-NAS) Kaiming-normal weights by
+fan-in drawn after ``manual_seed(7)``. ``weight_checksum`` is the sum of absolute parameters, ``input_checksum`` the
+sum of the batch.
+"""
+
+import argparse
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from nas.proxies import PROXIES
+from nas.proxies.compute import compute, initialise
+from nas.proxies.passes import Passes
+from search_spaces import Classification
+from search_spaces.blocks import BLOCKS
+from search_spaces.builder import Builder
+from search_spaces.graph import Graph
+from search_spaces.torch_network import TorchNetwork
+
+COMPARED = {
+    "foresight_grad_norm": "grad_norm",
+    "foresight_snip": "snip",
+    "foresight_synflow": "synflow",
+    "foresight_jacob_cov": "jacov",
+    "aznasrepo_naswot": "naswot",
+    "aznasrepo_jacov": "jacov",
+    "aznasrepo_snip": "snip",
+    "aznasrepo_synflow": "synflow",
+}
+"""Reference value to our proxy. ``synflow`` is compared as a flow, that is exp of ours."""
+
+
+def reference_graph(cfg: dict[str, Any]) -> Graph:
+    """The network of a configuration, from the blocks of the search spaces."""
+    b = Builder([(3, 64, 64)])
+    x = b.block("stem", BLOCKS["conv_bn_act"].function, b.inputs[0], cfg["stem"], 3, 2, "relu")
+    for stage, (expand, channels, layers, stride, kernel) in enumerate(cfg["stages_t_c_n_s_k"], 1):
+        for layer in range(1, layers + 1):
+            arguments = (channels, kernel, expand, stride if layer == 1 else 1, 0.0, "relu")
+            x = b.block(f"stage{stage}.layer{layer}", BLOCKS["inverted_residual"].function, x, *arguments)
+    x = b.block("head", BLOCKS["conv_bn_act"].function, x, cfg["head"], 1, 1, "relu")
+    return b.build(Classification(10).attach(b, x))
+
+
+def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
+    """Our values under the names of the reference, with the checksums."""
+    graph = reference_graph(cfg)
+    generator = torch.Generator().manual_seed(1000)
+    images = torch.randn(16, 3, 64, 64, generator=generator)
+    labels = torch.randint(0, 10, (16,), generator=generator)
+    torch.manual_seed(0)
+    network = TorchNetwork(graph)
+    checksum = sum(float(p.detach().double().abs().sum()) for p in network.parameters())
+    passes = ("forward", "gradients", "jacobian", "synflow")
+    values: dict[str, float | None] = {
+        "params": graph.params,
+        "macs": graph.macs,
+        "weight_checksum": checksum,
+        "input_checksum": float(images.double().sum()),
+    }
+    for family in ("foresight", "aznasrepo"):
+        if family == "aznasrepo":
+            torch.manual_seed(7)
+            initialise(network)
+        own = compute(tuple(PROXIES), Passes(network, images, labels, passes))
+        for reference, proxy in COMPARED.items():
+            if reference.startswith(family):
+                value = own[proxy]
+                values[reference] = math.exp(value) if proxy == "synflow" and value is not None else value
+    return values
+
+
+def compare(networks: dict[str, Any]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """For each network and figure: the reference, ours, and the relative difference."""
+    results: dict[str, dict[str, dict[str, float | None]]] = {}
+    for name, network in networks.items():
+        results[name] = {}
+        for figure, own in own_values(network["cfg"]).items():
+            reference = network["values"][figure]
+            difference = None if own is None else abs(own - reference) / abs(reference)
+            results[name][figure] = {"reference": reference, "own": own, "relative_difference": difference}
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    results = compare(json.loads(arguments.data.read_text())["mobilenetv2_like"])
+    console = Console()
+    if arguments.json:
+        console.print_json(json.dumps(results))
+        return
+    table = Table("figure", *results, title="relative difference to the reference")
+    for figure in next(iter(results.values())):
+        differences = [result[figure]["relative_difference"] for result in results.values()]
+        table.add_row(figure, *["-" if d is None else f"{d:.1e}" for d in differences])
+    console.print(table)
+    console.print(f"{len(results)} networks, one seed, torch {torch.__version__}, {platform.machine()}")
+
+
+if __name__ == "__main__":
+    main()

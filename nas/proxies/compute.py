@@ -1,0 +1,76 @@
+"""Computes the proxies of one architecture."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.datasets import load_dataset
+from nas.jobs import ScoreJob, ScoreResult
+from nas.proxies import get_proxy_facts
+from nas.proxies.passes import Passes
+from nas.training.images import to_size
+from nas.training.network import channels_last, job_graph, network_seed, one_thread, seeded
+from search_spaces.errors import NasError
+from search_spaces.torch_network import TorchNetwork
+
+BATCH_SIZE = 16
+
+
+def score_architecture(job: ScoreJob) -> ScoreResult:
+    """The proxies of an architecture at initialisation, on a fixed batch of its data set's training images.
+
+    The same job gives the same values; weights depend on the seed and the architecture, the batch on the
+    seed. A value that is not finite, or that a degenerate network does not have, is None. An
+    architecture that cannot be built is a result with ``error``. Raises: UnknownName for an unknown proxy.
+    """
+    started = time.perf_counter()
+    wanted = {p for name in job.proxies for p in get_proxy_facts(name).passes}
+    try:
+        arch, graph = job_graph(job.space, job.architecture, job.dataset)
+        with one_thread(), seeded(network_seed(job.seed, arch)):
+            images, labels = probe_batch(job.dataset, graph.inputs[0][1:], job.seed)
+            network = TorchNetwork(graph)
+            initialise(network)
+            values = compute(job.proxies, Passes(channels_last(network), images, labels, wanted))
+    except NasError as error:
+        return ScoreResult(dict.fromkeys(job.proxies), time.perf_counter() - started, error=str(error))
+    return ScoreResult(values, time.perf_counter() - started)
+
+
+def compute(proxies: Sequence[str], passes: Passes) -> Mapping[str, float | None]:
+    """The named proxies, None where not finite. Raises: UnknownName."""
+    values: dict[str, float | None] = {}
+    for name in proxies:
+        module, _, attribute = get_proxy_facts(name).path.partition(":")
+        try:
+            value: float = getattr(import_module(module), attribute)(passes)
+        except np.linalg.LinAlgError:  # eigenvalues that do not converge, on a degenerate network
+            value = math.nan
+        values[name] = value if math.isfinite(value) else None
+    return values
+
+
+def initialise(network: nn.Module) -> None:
+    """Kaiming-normal weights by fan-in, biases zero, batch norm the identity; from PyTorch's generator.
+
+    The initialisation of AZ-NAS (Lee and Ham 2024), for a proxy's value depends on it.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@lru_cache(maxsize=32)
+def probe_batch(dataset: str, size: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
+    """The images (n, c, \\*size) and labels (n,) that every network of a search is scored on."""
+    part = load_dataset(dataset).train
+    chosen = np.random.default_rng([seed, len(part)]).permutation(len(part))[:BATCH_SIZE]
+    return to_size(part.images[chosen], size), torch.tensor(part.labels[chosen])

@@ -1,0 +1,52 @@
+"""Zero-shot scores: one figure from the proxies of many networks. Pure functions of the raw values."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.proxies import PROXIES
+from search_spaces.errors import UnknownName, nearest
+
+
+class ScoreFacts(NamedTuple):
+    """A score is the mean rank by its ``proxies``."""
+
+    description: str
+    proxies: tuple[str, ...]
+
+
+SCORES: Mapping[str, ScoreFacts] = {
+    "default": ScoreFacts("mean rank by naswot, synflow and params", ("naswot", "synflow", "params")),
+    **{name: ScoreFacts(f"rank by {facts.description}", (name,)) for name, facts in PROXIES.items()},
+}
+"""Every score by name: ensembles, and each proxy alone."""
+
+
+def get_score_facts(name: str) -> ScoreFacts:
+    """The facts of a score. Raises: UnknownName with the nearest known name."""
+    if name not in SCORES:
+        raise UnknownName(f"unknown score {name!r}", hint=nearest(name, list(SCORES)), field="score")
+    return SCORES[name]
+
+
+def score_values(score: str, proxies: Sequence[Mapping[str, float | None]]) -> NDArray[np.float64]:
+    """(n,) in (0, 1], higher is better: the mean over the score's proxies of rank / n.
+
+    ``proxies``: raw values of each network; one that is missing, None or not finite ranks last.
+    Raises: UnknownName.
+    """
+    names = get_score_facts(score).proxies
+    columns = [ranks([values.get(name) for values in proxies]) for name in names]
+    values: NDArray[np.float64] = np.mean(columns, axis=0) / max(1, len(proxies))
+    return values
+
+
+def ranks(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """(n,) from 1 for the lowest; equal values share their mean rank; None, nan and infinities are equal and lowest."""
+    given = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    given[~np.isfinite(given)] = -np.inf
+    _, place, counts = np.unique(given, return_inverse=True, return_counts=True)
+    mean_rank: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return mean_rank

@@ -1,0 +1,241 @@
+"""Proxies: cases worked out by hand or by autograd written out, passes run once, degenerate networks."""
+
+import math
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nas.jobs import ScoreJob
+from nas.proxies import PROXIES, get_proxy_facts
+from nas.proxies.compute import compute, score_architecture
+from nas.proxies.passes import Passes
+from search_spaces import get_space
+from search_spaces.builder import Builder
+from search_spaces.errors import UnknownName
+from search_spaces.graph import Graph
+from search_spaces.torch_network import TorchNetwork, load_numpy_weights
+
+ALL = tuple(PROXIES)
+EVERY_PASS = ("forward", "gradients", "jacobian", "synflow")
+
+
+def linear_chain(activation: str | None = None, norm: bool = False) -> Graph:
+    """Pointwise convolution of 2 to 2 channels, the extras, flattening and a linear layer of 2 outputs."""
+    b = Builder([(2, 1, 1)])
+    x = b.conv("first", b.inputs[0], 2, 1)
+    if norm:
+        x = b.batch_norm("bn", x)
+    if activation:
+        x = b.op("act", activation, x)
+    x = b.op("flat", "flatten", x)
+    return b.build(b.linear("last", x, 2))
+
+
+def with_weights(graph: Graph, **tensors: list) -> TorchNetwork:
+    network = TorchNetwork(graph)
+    state = {key: value.numpy() for key, value in network.state_dict().items() if "num_batches" not in key}
+    for key, value in tensors.items():
+        name = key.replace("_", ".")
+        state[name] = np.array(value, dtype=np.float32).reshape(state[name].shape)
+    load_numpy_weights(network, state)
+    return network
+
+
+def passes_of(network: TorchNetwork, images: torch.Tensor, labels: list[int]) -> Passes:
+    return Passes(network, images, torch.tensor(labels), EVERY_PASS)
+
+
+@pytest.mark.parametrize(("activation", "norm"), [(None, False), ("relu", True), ("relu6", True)])
+def test_synflow_of_two_linear_layers(activation: str | None, norm: bool) -> None:
+    # |A| = [[1, 2], [3, 4]] gives [3, 7] from ones; |B| = [[5, 6], [7, 8]] sums its columns to [12, 14]
+    # sum of w dR/dw of either layer: 3·12 + 7·14 = 134; biases take no part and change no gradient
+    # (a norm's running statistics and a bound of 6 must not show)
+    weights = {"first_weight": [1, -2, -3, 4], "last_weight": [-5, 6, 7, -8], "last_bias": [100, -100]}
+    network = with_weights(linear_chain(activation, norm), **weights)
+    images = torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    passes = passes_of(network, images, [0, 1, 0, 1])
+    assert compute(["synflow"], passes)["synflow"] == pytest.approx(math.log(2 * 134), rel=1e-12)
+
+
+def test_synflow_leaves_the_network_as_it_was() -> None:
+    network = TorchNetwork(linear_chain("relu6", norm=True))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    images = torch.randn(4, 2, 1, 1)
+    expected = network.eval()(images)
+    compute(["synflow"], passes_of(network, images, [0, 1, 0, 1]))
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert torch.equal(network.eval()(images), expected)
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_synflow_stays_finite_where_single_precision_overflows() -> None:
+    b = Builder([(32, 1, 1)])
+    x = b.inputs[0]
+    for i in range(60):
+        x = b.conv(f"conv{i}", x, 32, 1)
+    graph = b.build(b.linear("last", b.op("flat", "flatten", x), 2))
+    network = with_weights(graph, **{f"conv{i}_weight": [1.0] * 1024 for i in range(60)}, last_weight=[1.0] * 64)
+    value = compute(["synflow"], passes_of(network, torch.zeros(2, 32, 1, 1), [0, 1]))["synflow"]
+    # R = 2 · 32^61 (each layer multiplies by 32), and every one of the 61 layers contributes R
+    assert value == pytest.approx(math.log(61 * 2) + 61 * math.log(32), rel=1e-12)
+    assert value is not None
+    assert value > math.log(torch.finfo(torch.float32).max)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+def test_naswot_of_known_codes(activation: str) -> None:
+    # the identity hands the images to the activation: codes 11, 10 and 00
+    network = with_weights(linear_chain(activation), first_weight=[1, 0, 0, 1])
+    images = torch.tensor([[3.0, 9.0], [2.0, -1.0], [-4.0, -2.0]]).reshape(3, 2, 1, 1)
+    agreeing = [[2, 1, 0], [1, 2, 1], [0, 1, 2]]
+    value = compute(["naswot"], passes_of(network, images, [0, 1, 0]))["naswot"]
+    assert value == pytest.approx(math.log(np.linalg.det(agreeing)))
+
+
+def test_naswot_of_equal_codes_and_without_activation_is_none() -> None:
+    images = torch.ones(3, 2, 1, 1)
+    for graph in (linear_chain("relu"), linear_chain()):
+        assert compute(["naswot"], passes_of(TorchNetwork(graph), images, [0, 1, 0]))["naswot"] is None
+
+
+def test_snip_and_grad_norm_equal_autograd_written_out() -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(5, 2, 1, 1, generator=generator)
+    labels = [0, 1, 1, 0, 1]
+    network = TorchNetwork(linear_chain("relu", norm=True))
+    first = network.get_parameter("first.weight").detach().clone().requires_grad_()
+    last = network.get_parameter("last.weight").detach().clone().requires_grad_()
+    hidden = images.flatten(1) @ first[:, :, 0, 0].T
+    hidden = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + 1e-5).sqrt()
+    logits = hidden.relu() @ last.T + network.get_parameter("last.bias").detach()
+    F.cross_entropy(logits, torch.tensor(labels)).backward()
+    expected_snip = sum(float((w.detach() * w.grad).abs().sum()) for w in (first, last))
+    expected_norm = sum(float(w.grad.norm()) for w in (first, last))
+    values = compute(["snip", "grad_norm"], passes_of(network, images, labels))
+    assert values["snip"] == pytest.approx(expected_snip, rel=1e-4)
+    assert values["grad_norm"] == pytest.approx(expected_norm, rel=1e-4)
+
+
+def jacov_of(jacobian: np.ndarray) -> float:
+    passes = Passes.__new__(Passes)
+    passes.__dict__["jacobian"] = torch.tensor(jacobian)
+    value: float = import_module("nas.proxies.jacov").jacov(passes)
+    return value
+
+
+def test_jacov_of_uncorrelated_and_of_two_correlated_images() -> None:
+    k = 1e-5
+    orthogonal = np.array([[1.0, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    assert jacov_of(orthogonal) == pytest.approx(-3 * (math.log(1 + k) + 1 / (1 + k)))
+    # correlation .5: eigenvalues .5 and 1.5
+    half = np.stack([orthogonal[0], 0.5 * orthogonal[0] + math.sqrt(0.75) * orthogonal[1]])
+    assert jacov_of(half) == pytest.approx(-sum(math.log(v + k) + 1 / (v + k) for v in (0.5, 1.5)))
+
+
+def test_jacov_does_not_see_scale_offset_or_order() -> None:
+    rng = np.random.default_rng(0)
+    jacobian = rng.normal(size=(8, 30))
+    changed = (jacobian * rng.uniform(0.5, 9, (8, 1)) + rng.normal(size=(8, 1)))[rng.permutation(8)]
+    assert jacov_of(changed) == pytest.approx(jacov_of(jacobian), rel=1e-9)
+
+
+def test_the_jacobian_is_the_gradient_of_the_sum_of_logits() -> None:
+    network = with_weights(linear_chain(), first_weight=[1, 2, 3, 4], last_weight=[5, 6, 7, 8])
+    passes = passes_of(network, torch.randn(3, 2, 1, 1), [0, 1, 0])
+    # column sums of B are [12, 14]; times A: [12·1 + 14·3, 12·2 + 14·4]
+    assert passes.jacobian.tolist() == [[54, 80]] * 3
+
+
+def small_network() -> tuple[TorchNetwork, torch.Tensor]:
+    """Sixteen units, so that six images differ in their codes."""
+    b = Builder([(2, 1, 1)])
+    x = b.op("act", "relu", b.batch_norm("bn", b.conv("first", b.inputs[0], 16, 1)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = TorchNetwork(b.build(b.linear("last", b.op("flat", "flatten", x), 2)))
+        return network, torch.randn(6, 2, 1, 1)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_proxy_reads_the_passes_it_names(name: str) -> None:
+    network, images = small_network()
+    passes = Passes(network, images, torch.tensor([0, 1] * 3), get_proxy_facts(name).passes)
+    compute([name], passes)
+    assert set(passes.runs) == set(get_proxy_facts(name).passes)
+
+
+def test_every_pass_runs_once_for_all_proxies() -> None:
+    network, images = small_network()
+    forwards = []
+    network.register_forward_hook(lambda *_: forwards.append(1))
+    passes = passes_of(network, images, [0, 1] * 3)
+    values = compute(ALL * 2, passes)
+    assert sorted(passes.runs) == sorted(EVERY_PASS)
+    assert len(forwards) == 2  # one on the batch, one for synflow
+    assert all(value is not None for value in values.values())
+
+
+SMALL = get_space("mobilenet_v2_small")
+
+
+def job(space: str, architecture: str, seed: int = 0) -> ScoreJob:
+    return ScoreJob(space, architecture, "digits", ALL, seed)
+
+
+def test_scoring_is_deterministic_and_touches_no_global_state() -> None:
+    smallest = SMALL.to_string(SMALL.smallest())
+    torch.manual_seed(5)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    first = score_architecture(job(SMALL.name, smallest))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert first.error is None
+    assert all(value is not None and math.isfinite(value) for value in first.proxies.values())
+    assert score_architecture(job(SMALL.name, smallest)).proxies == first.proxies
+    other = score_architecture(job(SMALL.name, smallest, seed=1)).proxies
+    assert other["snip"] != first.proxies["snip"]
+    assert other["params"] == first.proxies["params"]
+
+
+def test_a_proxy_is_the_same_alone_and_among_others() -> None:
+    smallest = SMALL.to_string(SMALL.smallest())
+    together = score_architecture(job(SMALL.name, smallest)).proxies
+    for name in ("naswot", "synflow", "jacov"):
+        alone = score_architecture(ScoreJob(SMALL.name, smallest, "digits", (name,), 0)).proxies
+        assert alone[name] == pytest.approx(together[name], rel=1e-9)
+
+
+def test_size_is_read_from_the_graph() -> None:
+    arch = SMALL.smallest()
+    from nas.datasets import get_dataset_facts
+
+    graph = SMALL.graph(arch, get_dataset_facts("digits").task)
+    scored = score_architecture(ScoreJob(SMALL.name, SMALL.to_string(arch), "digits", ("params", "macs"), 0))
+    assert scored.proxies == {"params": graph.params, "macs": graph.macs}
+
+
+@pytest.mark.parametrize("last", ["none", "nor_conv_3x3"])
+def test_a_network_without_a_path_has_none_values(last: str) -> None:
+    cell = f"|none~0|+|none~0|none~1|+|none~0|none~1|{last}~2|"
+    scored = score_architecture(job("nas_bench_201", cell))
+    assert scored.error is None
+    assert scored.proxies["jacov"] is None
+    assert scored.proxies["synflow"] is None
+    assert scored.proxies["naswot"] is None
+    assert scored.proxies["params"] is not None
+
+
+def test_what_cannot_be_built_is_a_result_with_an_error() -> None:
+    scored = score_architecture(job("nas_bench_201", "no cell"))
+    assert scored.error is not None
+    assert "no cell" in scored.error
+    assert set(scored.proxies) == set(ALL)
+    assert set(scored.proxies.values()) == {None}
+
+
+def test_unknown_proxy_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="naswot"):
+        score_architecture(ScoreJob(SMALL.name, SMALL.to_string(SMALL.smallest()), "digits", ("nasswot",), 0))

@@ -1,0 +1,59 @@
+"""Scores: ranks with ties and gaps, by hand and against a brute-force count."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.proxies import PROXIES
+from nas.scores import SCORES, get_score_facts, ranks, score_values
+from search_spaces.errors import UnknownName
+
+
+def test_ranks_share_ties_and_put_gaps_last() -> None:
+    assert ranks([3.0, 1.0, 3.0, None, math.nan, math.inf, 2.0]).tolist() == [6.5, 4, 6.5, 2, 2, 2, 5]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-3, 3).map(float), st.just(math.nan)), max_size=30))
+def test_ranks_equal_a_count_of_pairs(values: list[float | None]) -> None:
+    keys = [-math.inf if v is None or not math.isfinite(v) else v for v in values]
+    expected = [sum(k < key for k in keys) + (1 + keys.count(key)) / 2 for key in keys]
+    assert ranks(values).tolist() == expected
+
+
+def test_default_is_the_mean_rank_of_three() -> None:
+    networks = [
+        {"naswot": 10.0, "synflow": 5.0, "params": 300.0},
+        {"naswot": 20.0, "synflow": None, "params": 200.0},
+        {"naswot": 30.0, "synflow": 7.0, "params": 100.0},
+    ]
+    assert score_values("default", networks) == pytest.approx([(1 + 2 + 3) / 9, (2 + 1 + 2) / 9, (3 + 3 + 1) / 9])
+
+
+def test_a_missing_proxy_ranks_with_none() -> None:
+    assert score_values("snip", [{"snip": 1.0}, {}, {"snip": None}]).tolist() == [1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("score", list(SCORES))
+def test_every_score_is_in_range_and_rises_with_its_proxies(score: str) -> None:
+    names = get_score_facts(score).proxies
+    assert set(names) <= set(PROXIES)
+    rng = np.random.default_rng(0)
+    networks = [{name: float(i) for name in names} for i in rng.permutation(20)]
+    values = score_values(score, networks)
+    assert (values > 0).all()
+    assert values.max() == 1
+    assert (np.argsort(values) == np.argsort([network[names[0]] for network in networks])).all()
+
+
+def test_every_proxy_is_a_score_and_nothing_scores_nothing() -> None:
+    assert set(PROXIES) | {"default"} == set(SCORES)
+    assert score_values("default", []).shape == (0,)
+
+
+def test_unknown_score_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="synflow") as raised:
+        score_values("sinflow", [])
+    assert raised.value.field == "score"
