@@ -31,7 +31,7 @@ lint: install
 	@echo "ruff check" && $(BIN)/python -m ruff check --quiet .
 	@echo "ruff format --check" && $(BIN)/python -m ruff format --check --quiet .
 	@echo "mypy --strict" && $(BIN)/python -m mypy
-	@echo "lint-imports" && $(BIN)/lint-imports
+	@echo "lint-imports" && $(BIN)/lint-imports --no-logo
 
 # pytest last: its summary is the last line
 test: lint

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -11,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from api import handlers
 from api.body_limit import BodyLimit
 from api.db import open_database
-from api.routes import catalogue, exports, health, searches, trials
+from api.routes import catalogue, exports, health, pages, searches, trials
 from api.schemas import ErrorOut
 from api.settings import Settings
 
@@ -37,12 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     handlers.install(app)
-    for module in (health, searches, trials, exports, catalogue):
+    for module in (health, searches, trials, exports, catalogue, pages):
         app.include_router(module.router)
-    if find_spec("api.routes.pages") is not None:
-        from api.routes import pages
-
-        app.include_router(pages.router)
-    if STATIC.is_dir():
-        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

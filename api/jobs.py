@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +20,9 @@ from api.profile_store import Profiles
 from api.settings import Settings
 from nas.trial import Trial
 from search_spaces.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.search import Outcome
 
 log = structlog.get_logger("worker")
 
@@ -134,7 +138,11 @@ def _run_search(job: Job) -> None:
             should_stop=keeper.should_stop,
             elapsed_s=lambda: max(0.0, (utcnow() - running_since).total_seconds()),
         )
-    log.info("ended", job=search_id, state=outcome.state, message=outcome.message)
+        _record_outcome(job, outcome)  # before the runner's processes end, which takes time
+
+
+def _record_outcome(job: Job, outcome: "Outcome") -> None:
+    log.info("ended", job=job.claim.id, state=outcome.state, message=outcome.message)
     if outcome.state == "STOPPED":
         job.write(leases.release)
         return

@@ -109,6 +109,8 @@ class Worker:
 
 
 def main() -> int:
+    # Ray's handler in C++ would abort this process three seconds after a SIGTERM, whatever Python does
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     configure_logs("worker")
     settings = Settings()
     database = open_database(settings.url)

@@ -73,13 +73,14 @@ def time_models(
     seed: int = 0,
     protocol: Protocol | None = None,
     deadline: float | None = None,
+    least: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Timings:
     """Times models that are made when their chunk comes. Another process that measures is waited for.
 
-    Stops before a chunk when ``should_stop()`` or once ``time.monotonic()`` has passed ``deadline``; the
-    first chunk is always timed. Raises: DeviceUnavailable, InvalidGraph.
+    Stops before a chunk when ``should_stop()``, or once ``time.monotonic()`` has passed ``deadline`` and
+    ``least`` models were timed. Raises: DeviceUnavailable, InvalidGraph.
     """
     protocol = protocol or Protocol()
     rng = np.random.default_rng(seed)
@@ -87,7 +88,7 @@ def time_models(
     estimates: list[Estimate] = []
     reference_ms: list[float] = []
     for start in range(0, len(models), protocol.chunk):
-        if start and (should_stop() or (deadline is not None and time.monotonic() > deadline)):
+        if should_stop() or (deadline is not None and start >= least and time.monotonic() > deadline):
             break
         chunk = models[start : start + protocol.chunk]
         with measurement_lock(), _no_collection():

@@ -33,7 +33,7 @@ _ENDS = (0.1, 0.45, 0.6, 0.85, 1.0)
 """Parts of the wall time after which these end: draws; units, doubtful units again; networks, doubtful ones again."""
 _DOUBTFUL = 0.05
 _LOAD_S = 0.006
-_NETWORK_CHUNK = 12
+_NETWORK_CHUNK = 6
 
 
 class ProfilingStopped(NasError):
@@ -58,15 +58,15 @@ class _Session:
             raise ProfilingStopped("profiling was stopped", hint="start it again")
 
     def time(
-        self, models: Sequence[Callable[[], bytes]], protocol: Protocol, deadline: float, report: bool = True
+        self, models: Sequence[Callable[[], bytes]], protocol: Protocol, deadline: float, least: int
     ) -> list[Estimate]:
         def progress(done: int, _: int) -> None:
-            if report:
+            if least:  # a second look is no progress
                 self.on_progress(self.done + done, self.total)
 
         timings = time_models(
-            models, self.device, seed=self.seed, protocol=protocol, deadline=deadline, on_progress=progress,
-            should_stop=self.should_stop,
+            models, self.device, seed=self.seed, protocol=protocol, deadline=deadline, least=least,
+            on_progress=progress, should_stop=self.should_stop,
         )  # fmt: skip
         self.check()
         self.reference_ms += timings.reference_ms
@@ -200,11 +200,11 @@ def _time_twice(
     doubt: Callable[[list[Estimate]], list[float]],
 ) -> list[Estimate]:
     """Times models, then the doubtful ones again, worst first, and keeps the lower: what disturbs only adds time."""
-    estimates = session.time(models, protocol, ends[0])
+    estimates = session.time(models, protocol, ends[0], LEAST_NETWORKS)
     doubts = doubt(estimates)
     doubtful = sorted((i for i, value in enumerate(doubts) if value > _DOUBTFUL), key=lambda i: -doubts[i])
     longer = replace(protocol, model_s=2 * protocol.model_s)
-    again = session.time([models[i] for i in doubtful], longer, ends[1], report=False)
+    again = session.time([models[i] for i in doubtful], longer, ends[1], 0)
     for i, estimate in zip(doubtful, again, strict=False):
         if estimate.value < estimates[i].value:
             estimates[i] = estimate

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from latency_models.device import parse_device
 from latency_models.estimate import Source
-from latency_models.profile import Profile, profile_device
+from latency_models.profile import Profile, ProfilingStopped, profile_device
 from nas.admission import task_of
 from nas.feasibility import ARITHMETIC, Feasibility, Predictor
 from nas.finish import measure_trials
@@ -145,18 +145,24 @@ class _Search:
             self.stop_if_asked()
             found = self.profiles.get(name, self.spec.space, self.task)
             if found is None:
-                found = profile_device(
-                    parse_device(name),
-                    self.space,
-                    self.task,
-                    seed=self.spec.seed,
-                    on_progress=lambda done, total: self.observer.phase("profile", done, total),
-                    should_stop=lambda: self.should_stop() is not None,
-                )
-                self.stop_if_asked()
+                found = self._profile(name)
                 self.profiles.put(found)
             predictors[name] = found.predictor()
         return predictors
+
+    def _profile(self, name: str) -> Profile:
+        try:
+            return profile_device(
+                parse_device(name),
+                self.space,
+                self.task,
+                seed=self.spec.seed,
+                on_progress=lambda done, total: self.observer.phase("profile", done, total),
+                should_stop=lambda: self.should_stop() is not None,
+            )
+        except ProfilingStopped:
+            self.stop_if_asked()
+            raise
 
     def explore(self, predictors: Mapping[str, Predictor]) -> None:
         """Proposes, predicts and scores until the budget is spent or the space is exhausted."""

@@ -99,8 +99,8 @@ class Rung(_Wire):
 class Training(_Wire):
     """The recipe, the same for every trial of a search (AdamW, one-cycle cosine over the last rung)."""
 
-    batch_size: PositiveInt = 64
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 4e-3
+    batch_size: PositiveInt = 128
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 6e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     augment: bool = True

@@ -32,7 +32,7 @@ def score(job: ScoreJob) -> ScoreResult:
 def train(job: TrainJob, should_stop: Callable[[], bool]) -> RungResult | None:
     """Epochs that each add one line to a log and one to the checkpoint; the text says what else happens.
 
-    ``raise``; ``die`` at every second epoch; ``die-once`` at the third; ``slow`` epochs; ``stuck`` in an epoch.
+    ``raise``; ``die-once`` at the third epoch; ``slow`` epochs; ``stuck`` in an epoch.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = job.folder / "epoch", job.folder / "log"
@@ -45,7 +45,7 @@ def train(job: TrainJob, should_stop: Callable[[], bool]) -> RungResult | None:
         time.sleep({"slow": 0.2, "stuck": 60}.get(kind, EPOCH_S))
         if kind == "raise":
             raise ValueError("loss is not finite")
-        if kind == "die" or (kind == "die-once" and epoch == 3 and _first_time(job.folder / "died")):
+        if kind == "die-once" and epoch == 3 and _first_time(job.folder / "died"):
             os.kill(os.getpid(), signal.SIGKILL)
         checkpoint.write_text(str(epoch))
         _append(log, f"epoch {epoch}")

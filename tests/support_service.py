@@ -51,7 +51,7 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
             thread.join(timeout=20)
 
 
-def wait_until(condition: Any, seconds: float = 60.0) -> None:
+def wait_until(condition: Any, seconds: float = 120.0) -> None:
     """Wait for a condition; fails the test after a time that only a hang exceeds."""
     deadline = time.monotonic() + seconds
     while not condition():

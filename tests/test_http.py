@@ -59,7 +59,7 @@ def trials() -> list[Any]:
             state=TrialState.SUCCEEDED,
             rung=2,
             epochs=2,
-            proxies={"naswot": float(number)},
+            proxies={name: float(number) for name in ("naswot", "synflow", "params")},
             measurements=(
                 Measurement("params", None, 0, 1000.0, 0.0, Source.ANALYTIC),
                 Measurement("latency_ms", DEVICE, 0, 2 * latency_ms, 0.1, Source.PREDICTED),
@@ -69,7 +69,7 @@ def trials() -> list[Any]:
             ),
         )
 
-    scored = make_trial(UNTRAINED, proxies={"naswot": 9.0, "synflow": None})
+    scored = make_trial(UNTRAINED, proxies={"naswot": 0.5, "synflow": None})
     pruned = make_trial(PRUNED, state=TrialState.PRUNED, rung=1, epochs=1)
     return [scored, finished(TRAINED, 0.9, 1.0), finished(WORSE, 0.8, 2.0), pruned]
 
@@ -384,6 +384,15 @@ def test_the_front_holds_what_is_not_dominated(service: Service, search_id: str)
     assert item["predicted"]["latency_ms"] == {"value": 2.0, "error": 0.1, "source": "predicted", "note": ""}
     bad = service.client.get(f"/v1/searches/{search_id}/front", params={"rung": 1})
     assert (bad.status_code, error(bad)["code"]) == (422, "invalid_query")
+
+
+def test_the_front_of_the_zero_shot_scores_is_named_as_what_it_is(service: Service, search_id: str) -> None:
+    front = service.client.get(f"/v1/searches/{search_id}/front", params={"rung": 0}).json()
+    assert (front["basis"], front["rung"]) == ("zero_shot_score", 0)
+    numbers = [item["number"] for item in front["items"]]
+    assert TRAINED in numbers
+    assert WORSE in numbers  # slower, but of higher score
+    assert front["items"][0]["proxies"]["naswot"] is not None
 
 
 def test_cancelling(service: Service, search_id: str) -> None:

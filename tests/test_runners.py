@@ -16,6 +16,8 @@ import pytest
 
 from nas.jobs import RungResult, ScoreJob, TrainJob
 from nas.runners import RUNNERS, Runner, make_runner
+from nas.runners.scratch import scratch_folder
+from nas.runners.wave import MAX_DEATHS, Wave
 from nas.spec import Training
 from search_spaces.errors import NasError, UnknownName
 
@@ -194,14 +196,21 @@ def test_a_killed_worker_is_replaced_and_its_rung_continued(ray_runner: Runner, 
     assert set(ladder.results) == {(0, 1), (1, 1), (0, 2)}
 
 
-def test_a_trial_that_kills_every_worker_fails_alone(ray_runner: Runner, tmp_path: Path) -> None:
-    ladder = Ladder(tmp_path, ["die", "ok"], keep=1)
-    ray_runner.train(ladder.next_jobs, ladder.on_result, never)
-    error = ladder.results[0, 1].error
-    assert error is not None
-    assert "died 4 times" in error
-    assert len(ladder.log(0, "start")) == 4
-    assert ladder.results[1, 2].error is None
+def test_a_job_whose_workers_all_die_fails_after_a_bounded_number_of_times(tmp_path: Path) -> None:
+    ladder = Ladder(tmp_path, ["die", "ok"])
+    wave = Wave(ladder.next_jobs, ladder.on_result)
+    other = ladder.job(1, 1)
+    wave.start(other)
+    starts = 0
+    while (job := wave.peek()) is not None and starts < 10:
+        assert job == ladder.job(0, 1)
+        wave.start(job)
+        wave.died(job, "killed")
+        starts += 1
+    assert starts == MAX_DEATHS + 1
+    assert ladder.results[0, 1].error == f"its worker died {MAX_DEATHS + 1} times, last: killed"
+    assert wave.running == {1: other}
+    assert not wave.over
 
 
 def test_a_job_that_does_not_stop_is_killed(ray_runner: Runner, tmp_path: Path) -> None:
@@ -290,6 +299,20 @@ def test_ray_starts_private_and_silent_and_leaves_nothing(tmp_path: Path) -> Non
     assert told["kept"]
     assert {address.removeprefix("::ffff:") for address in told["addresses"]} == {"127.0.0.1"}
     assert [p.name for p in tmp_path.iterdir()] == ["trial-0"]
+
+
+def test_an_abandoned_scratch_folder_is_removed_and_one_in_use_is_not(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path) as in_use:
+        abandoned = tmp_path / f"{in_use.name}-abandoned"
+        abandoned.mkdir()
+        (abandoned / "in-use").touch()
+        foreign = tmp_path / "nas-ray-foreign"
+        foreign.mkdir()
+        for folder in (in_use, abandoned, foreign):
+            os.utime(folder, (0, 0))
+        with scratch_folder(tmp_path) as own:
+            assert {*tmp_path.iterdir()} == {in_use, own, foreign}
+    assert {*tmp_path.iterdir()} == {foreign}
 
 
 @pytest.mark.parametrize(

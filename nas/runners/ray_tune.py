@@ -3,32 +3,27 @@
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from time import sleep
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
 from nas.runners import calls
+from nas.runners.scratch import scratch_folder
 from nas.runners.wave import Wave
 from search_spaces.errors import NasError
 
 if TYPE_CHECKING:
     from nas.runners.ray_score import ScorePool
 
-logger = logging.getLogger(__name__)
-
 PROBE_S = 5.0
-REMOVE_TRIES = 20
-SHORT_PATH = "/tmp"
+SHORT_PATH = Path("/tmp")
 """Not the system's folder for such files, which on some machines is too long to hold sockets."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Little goes through Ray's object store: jobs and results; weights are in the trials' folders."""
@@ -102,9 +97,7 @@ class RayRunner:
             _probe(self._address)
         with ExitStack() as stack:
             stack.enter_context(_environment(QUIET))
-            folder = Path(tempfile.mkdtemp(prefix="nas-ray-", dir=self._temp_dir or SHORT_PATH))
-            stack.callback(_remove, folder)
-            self._folder = folder
+            self._folder = stack.enter_context(scratch_folder(self._temp_dir or SHORT_PATH))
             if self._address is None:
                 stack.enter_context(_environment(_private()))
             stack.enter_context(_silence())
@@ -230,16 +223,6 @@ def _refuse_second() -> None:
 
     if ray.is_initialized():
         raise NasError("Ray runs in this process already", hint="use one Ray runner after the other")
-
-
-def _remove(folder: Path) -> None:
-    """Removes the folder, into which processes that are just ending may still write."""
-    for _ in range(REMOVE_TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        sleep(0.1)
-    logger.warning("could not remove %s", folder)
 
 
 @contextmanager

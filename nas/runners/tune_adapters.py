@@ -165,6 +165,10 @@ class WaveStopper(Stopper):
         self._should_stop = should_stop
         self._deadline: float | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles the stopper into a state that nobody reads, and ``should_stop`` may not pickle."""
+        return {}
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-MAX_ROTATION = math.radians(10)
-MAX_ZOOM = 0.1
-MAX_SHIFT = 1 / 8
-"""Of the image's side: one pixel of eight."""
+MAX_ROTATION = math.radians(5)
+MAX_ZOOM = 0.05
+MAX_SHIFT = 1 / 16
+"""Of the image's side: half a pixel of eight. Twice as much costs small networks two points in 30 epochs."""
 
 
 def to_size(images: NDArray[np.float32], size: tuple[int, ...]) -> Tensor:
