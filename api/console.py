@@ -13,7 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from api.figures import NOTHING, cell, duration, front_columns, phase_text, winner_id
+from api.figures import NOTHING, Cell, Column, cell, duration, front_columns, phase_text, winner_id
 from search_spaces.errors import NasError
 
 if TYPE_CHECKING:
@@ -48,21 +48,30 @@ def front_table(front: Json, spec: Json) -> Table:
     """A front: accuracy, measured beside predicted, sizes, trial id; the winner is marked with a star."""
     items: Sequence[Json] = front["items"]
     winner = winner_id(items)
-    table = _table(caption="★ highest accuracy   ± 90 % interval" if winner else None)
+    # narrow enough for a terminal of 80 columns
+    table = _table(caption="★ highest accuracy   ± 90 % interval" if winner else None, padding=0)
     table.add_column("", width=1)
     columns = front_columns(spec, items)
     devices = {column.device for column in columns if column.device}
     for column in columns:
-        heading = Text(column.heading)
+        heading = Text("\n".join([*column.title.split(), *([column.unit] if column.unit else [])]))
         if len(devices) > 1 and column.device:
             heading.append(f"\n{column.device}", style="dim")
         table.add_column(heading, justify="right", style="dim" if column.field == "predicted" else "", no_wrap=True)
     table.add_column("trial", no_wrap=True)
     for item in items:
         wins = item["trial_id"] == winner
-        cells = [Text(str(cell(item, column))) for column in columns]
+        cells = [Text(_short(cell(item, column), column)) for column in columns]
         table.add_row("★" if wins else "", *cells, item["trial_id"], style="bold green" if wins else "")
     return table
+
+
+def _short(figure: Cell, column: Column) -> str:
+    """A figure in few characters: 136k for 136,402, and an error below 1 without its zero."""
+    if column.unit == "" and column.decimals == 0 and figure.value != NOTHING:
+        value = float(figure.value.replace(",", ""))
+        return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}k" if value >= 1e4 else figure.value
+    return f"{figure.value} ±{figure.error.removeprefix('0')}" if figure.error else figure.value
 
 
 def progress_view(search: Json, *, best: Json | None = None, front_size: int = 0) -> RenderableType:
@@ -237,5 +246,12 @@ def when(iso: str) -> str:
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def _table(*, caption: str | None = None) -> Table:
-    return Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, caption=caption, caption_justify="left")
+def _table(*, caption: str | None = None, padding: int = 1) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        pad_edge=False,
+        padding=(0, padding),
+        caption=caption,
+        caption_justify="left",
+    )

@@ -131,11 +131,14 @@ def profile_device(
 
 def _draw(space: SearchSpace, task: Task, rng: np.random.Generator, session: _Session) -> dict[Architecture, Graph]:
     """Cover, then random architectures: ``DRAWS``, or as many above ``LEAST_DRAWS`` as the time allows."""
-    drawn = {arch: space.graph(arch, task) for arch in space.cover()}
+    smallest = space.smallest()
+    drawn = {arch: space.graph(arch, task) for arch in (smallest, *space.cover())}
     for number in range(DRAWS):
         if number >= LEAST_DRAWS and time.monotonic() > session.ends[0]:
             break
         arch = space.sample(rng)
+        if number % 2:  # uniform draws are nearly all of middling size; searches look for the small ones
+            arch = space.crossover(smallest, arch, rng)
         drawn[arch] = space.graph(arch, task)
         units(drawn[arch])  # memoised: the costly part of what follows
     session.check()
@@ -223,10 +226,13 @@ def _record(unit: Unit, estimate: Estimate, counts: Counter[str]) -> UnitRecord:
 def _spread(
     drawn: list[tuple[Architecture, Graph]], table: UnitTable, networks: int, rng: np.random.Generator
 ) -> list[tuple[Architecture, Graph]]:
-    """Networks evenly over the range of expected latency, in random order."""
-    expected = [sum(table.unit_ms(unit) for unit in units(graph)) for _, graph in drawn]
-    ranked = np.argsort(expected, kind="stable")
-    picks = ranked[np.linspace(0, len(ranked) - 1, min(networks, len(ranked))).round().astype(int)]
+    """Networks evenly over the logarithm of the expected latency, in random order."""
+    expected = np.log([sum(table.unit_ms(unit) for unit in units(graph)) for _, graph in drawn])
+    left = np.ones(len(drawn), dtype=bool)
+    picks = []
+    for wanted in np.linspace(expected.min(), expected.max(), min(networks, len(drawn))):
+        picks.append(int(np.argmin(np.where(left, np.abs(expected - wanted), np.inf))))
+        left[picks[-1]] = False
     return [drawn[i] for i in rng.permutation(picks)]
 
 

@@ -134,7 +134,7 @@ class SearchSpec(_Wire):
     @classmethod
     def _rising(cls, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
         if not rungs:
-            raise ValueError("name at least one rung, for example {\"epochs\": 30}")
+            raise ValueError('name at least one rung, for example {"epochs": 30}')
         epochs = [rung.epochs for rung in rungs]
         if any(b <= a for a, b in pairwise(epochs)):
             raise ValueError(f"epochs are totals and must rise from rung to rung, got {epochs}")
@@ -144,7 +144,7 @@ class SearchSpec(_Wire):
     @classmethod
     def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
         if not objectives:  # not by min_length, which would also complain whenever an objective is wrong
-            raise ValueError("name at least one objective, for example {\"metric\": \"accuracy\"}")
+            raise ValueError('name at least one objective, for example {"metric": "accuracy"}')
         keys = [(o.metric, o.device) for o in objectives]
         if len(set(keys)) < len(keys):
             raise ValueError("the same metric on the same device stands twice")

@@ -44,10 +44,10 @@ class StrategyFacts(NamedTuple):
 
 STRATEGIES: Mapping[str, StrategyFacts] = {
     "default": StrategyFacts(
-        "regularized_evolution with crossover, over 500 trials; best on average in benchmarks.strategy_comparison",
+        "regularized_evolution with crossover over 500 trials, from draws that span the sizes of the space",
         "Real et al. 2019, arXiv:1802.01548",
         "nas.strategies.evolution:regularized_evolution",
-        options={"population": 500, "crossover": 0.5},
+        options={"population": 500, "crossover": 0.5, "spread": True},
     ),
     "random": StrategyFacts(
         "independent uniform draws",

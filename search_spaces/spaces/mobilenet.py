@@ -9,6 +9,8 @@ def mobilenet_v2(
     early_strides: bool = True,
     width: tuple[float, ...] = (0.35, 0.5, 0.75, 1.0, 1.4),
     resolution: tuple[int, ...] = (96, 128, 160, 192, 224),
+    kernel: tuple[int, ...] = (3, 5, 7),
+    depth: tuple[int, ...] = (1, 2, 3, 4),
     head_floor: int = 1280,
 ) -> StagedSpace:
     """MobileNetV2 (Sandler et al. 2018, table 2) with a choice of depth, width, resolution, kernel and expansion.
@@ -17,10 +19,9 @@ def mobilenet_v2(
     8 to 32 pixels. ``head_floor`` is the least width of the head, 1280 as published whatever the multiplier.
     """
     early = 2 if early_strides else 1
-    layer: Options = {"kernel": (3, 5, 7), "expand": (3, 6), "se_ratio": (0.0,), "activation": ("relu6",)}
+    layer: Options = {"kernel": kernel, "expand": (3, 6), "se_ratio": (0.0,), "activation": ("relu6",)}
     first: Options = {"kernel": (3,), "expand": (1,), "se_ratio": (0.0,), "activation": ("relu6",)}
     conv: Options = {"activation": ("relu6",)}
-    depth = (1, 2, 3, 4)
     return StagedSpace(
         name,
         [
@@ -42,12 +43,14 @@ def mobilenet_v2(
 
 
 def mobilenet_v2_small() -> StagedSpace:
-    """``mobilenet_v2`` for inputs of 8 to 32 pixels: no early strides, narrower, a head that scales along."""
+    """``mobilenet_v2`` for inputs of 8 to 32 pixels: no early strides, smaller options, a head that scales along."""
     return mobilenet_v2(
         "mobilenet_v2_small",
         early_strides=False,
         width=(0.1, 0.2, 0.35, 0.5),
         resolution=(8, 16, 32),
+        kernel=(3, 5),
+        depth=(1, 2, 3),
         head_floor=0,
     )
 
