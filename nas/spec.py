@@ -13,7 +13,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._+/@-]*$"
 
 
 class _Wire(BaseModel):
-    # strict numbers: JSON true or "30" is not an epoch count
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -24,6 +23,11 @@ def _check_metric(metric: str, device: str | None) -> None:
         raise ValueError(f'{metric} needs a device, for example "device": "local-onnxruntime"')
     if METRICS[metric].kind != "device" and device is not None:
         raise ValueError(f'{metric} does not depend on a device: leave out "device"')
+
+
+# strict: JSON true or "30" is no number
+Real = Annotated[float, Field(strict=True)]
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 
 
 class Objective(_Wire):
@@ -50,8 +54,8 @@ class Constraint(_Wire):
     """A hard bound, inclusive, on a metric."""
 
     metric: str
-    max: float | None = None
-    min: float | None = None
+    max: Real | None = None
+    min: Real | None = None
     device: str | None = None
 
     @model_validator(mode="after")
@@ -73,15 +77,12 @@ class Constraint(_Wire):
         )
 
 
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-
-
 class Budget(_Wire):
     """What a search may spend: ``scored`` zero-shot scores, ``trainings`` trials that enter rung 1."""
 
     scored: PositiveInt = 300
     trainings: PositiveInt = 16
-    wall_seconds: Annotated[float, Field(gt=0)] | None = None
+    wall_seconds: Annotated[Real, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -100,9 +101,9 @@ class Training(_Wire):
     """The recipe, the same for every trial of a search (AdamW, one-cycle cosine over the last rung)."""
 
     batch_size: PositiveInt = 128
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 6e-3
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    learning_rate: Annotated[Real, Field(gt=0, le=10)] = 6e-3
+    weight_decay: Annotated[Real, Field(ge=0, le=10)] = 0.02
+    label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = 0.05
     augment: bool = True
 
 

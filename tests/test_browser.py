@@ -25,6 +25,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,1000"
 )
+STATUS = "return document.getElementById('status').innerText"
 DRAWN = """
     const canvas = document.querySelector('#plot canvas');
     if (!canvas) return 0;
@@ -80,7 +81,8 @@ def test_the_search_page_draws_its_front_and_keeps_itself_current(chromium: webd
             row = session.get_one(Search, running)
             held = leases.Claim(Search, running, row.lease_token)
             leases.finish(session, held, "FAILED", error_message="the disk is full", error_code="x", error_hint="y")
-        wait.until(lambda driver: "the disk is full" in driver.find_element(By.ID, "status").text)
+        # read in one step: the page replaces the element while it refreshes
+        wait.until(lambda driver: "the disk is full" in driver.execute_script(STATUS))
         assert chromium.execute_script("return window.sameDocument") is True
         assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
     database.close()

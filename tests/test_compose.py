@@ -28,8 +28,11 @@ def words(command: list[str] | str) -> str:
 
 
 def named_modules(command: str) -> list[str]:
-    """Modules started as ``python -m NAME``, and the packages of other programs that we call."""
-    programs = ["ray.scripts.scripts"] if re.search(r"\bray (start|health-check)\b", command) else []
+    """Modules started as ``python -m NAME``, and the packages of other programs that we call.
+
+    Not their submodules: to find one imports the package, and Ray must not be imported before its settings are made.
+    """
+    programs = ["ray"] if re.search(r"\bray (start|health-check)\b", command) else []
     return [*re.findall(r"python -m ([\w.]+)", command), *programs]
 
 

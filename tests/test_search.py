@@ -6,27 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_trials import make_spec
+from support_trials import DEVICE, make_spec
 
+from latency_models.device import parse_device
 from latency_models.estimate import Source
-from latency_models.profile import Profile
+from latency_models.profile import Profile, profile_device
+from nas.datasets import get_dataset_facts
 from nas.exporters import ExportFailed, export
 from nas.front import front, winner
 from nas.runners import make_runner
 from nas.search import Outcome, run_search
 from nas.spec import SearchSpec
 from nas.trial import Trial, TrialState
-from search_spaces import Task
+from search_spaces import Task, get_space
 
 
-class NoProfiles:
-    """A store for searches without a device."""
+class Profiles:
+    """A store that holds one profile, or none."""
+
+    def __init__(self, profile: Profile | None = None) -> None:
+        self.profile = profile
 
     def get(self, device: str, space: str, task: Task) -> Profile | None:
-        raise AssertionError(f"nobody asked for {device}")
+        return self.profile
 
     def put(self, profile: Profile) -> None:
-        raise AssertionError("nothing was profiled")
+        self.profile = profile
 
 
 class Recorder:
@@ -79,7 +84,7 @@ def run(spec: SearchSpec, folder: Path, recorder: Recorder, history: Sequence[Tr
             spec,
             history,
             runner=runner,
-            profiles=NoProfiles(),
+            profiles=options.get("profiles", Profiles()),
             workspace=folder,
             observer=recorder,
             should_stop=recorder.should_stop,
@@ -230,3 +235,35 @@ def test_exports_need_a_trained_trial_and_leave_a_whole_bundle(
     with pytest.raises(ExportFailed, match="never trained"):
         export(SPEC, scored, workspace=folder, folder=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    task = get_dataset_facts("digits").task
+    space = get_space("mobilenet_v2_small")
+    return profile_device(parse_device(DEVICE), space, task, networks=10, max_units=60, wall_seconds=4)
+
+
+def test_the_same_stored_profile_gives_the_same_predictions_proposals_and_scores(
+    profile: Profile, tmp_path: Path
+) -> None:
+    spec = make_spec(constraints=SPEC.constraints, strategy="default", score="naswot")
+    seen = []
+    for number in range(2):
+        recorder = Recorder(stop_after=0)
+        recorder.should_stop = lambda r=recorder: "shutdown" if r.versions else None  # type: ignore[method-assign]
+        outcome = run(spec, tmp_path / str(number), recorder, profiles=Profiles(profile))
+        assert outcome.state == "STOPPED"
+        seen.append([(t.architecture, t.proxies, t.measurements) for t in recorder.versions])
+    assert seen[0] == seen[1]
+    assert {m.source for m in seen[0][0][2] if m.metric == "latency_ms"} == {Source.PREDICTED}
+
+
+def test_a_latency_bound_that_leaves_nothing_is_found_after_profiling(profile: Profile, tmp_path: Path) -> None:
+    bound = make_spec(constraints=[{"metric": "latency_ms", "device": DEVICE, "max": 1e-6}]).constraints
+    recorder = Recorder()
+    outcome = run(make_spec(constraints=bound), tmp_path, recorder, profiles=Profiles(profile))
+    assert outcome.state == "FAILED"
+    assert f"latency_ms@{DEVICE} <= 1e-06 rejected most" in outcome.message
+    assert "relax" in outcome.hint
+    assert recorder.versions == []
