@@ -103,8 +103,7 @@ class NasBench201:
                 x = b.block(f"reduction{stage}", reduction_residual, x, self.channels * 2**stage)
             for number in range(1, self.cells + 1):
                 x = b.block(f"stage{stage + 1}.cell{number}", cell, x, operations)
-        x = b.batch_norm("last.bn", x)
-        x = b.op("last.relu", "relu", x)
+        x = b.block("last", norm_relu, x)
         return b.build(task.head.attach(b, x))
 
     def cover(self) -> list[Architecture]:
@@ -152,6 +151,10 @@ class NasBench201:
 
 def cell_stem(b: Builder, x: Value, channels: int) -> Value:
     return conv_bn(b, "stem", x, channels, 3)
+
+
+def norm_relu(b: Builder, x: Value) -> Value:
+    return b.op("relu", "relu", b.batch_norm("bn", x))
 
 
 def cell(b: Builder, x: Value, operations: tuple[str | None, ...]) -> Value:
