@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,8 +49,9 @@ class Job:
 class SearchRecorder:
     """Stores what ``run_search`` reports."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, rejected_before: Mapping[str, int]) -> None:
         self._job = job
+        self._rejected_before = Counter(rejected_before)
         self._phase: tuple[str, int, int] | None = None
         self._written = 0.0
         self._rejected: dict[str, int] = {}
@@ -69,7 +71,8 @@ class SearchRecorder:
 
     def rejected(self, counts: Mapping[str, int]) -> None:
         if counts != self._rejected:
-            self._job.write(leases.write, rejected=dict(counts))
+            # a strategy counts from its own start, the search over all of its workers
+            self._job.write(leases.write, rejected=dict(self._rejected_before + Counter(counts)))
             self._rejected = dict(counts)
 
 
@@ -134,7 +137,7 @@ def _run_search(job: Job) -> None:
             runner=runner,
             profiles=Profiles(job.database, settings),
             workspace=workspace,
-            observer=SearchRecorder(job),
+            observer=SearchRecorder(job, row.rejected or {}),
             should_stop=keeper.should_stop,
             elapsed_s=lambda: max(0.0, (utcnow() - running_since).total_seconds()),
         )

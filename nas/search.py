@@ -56,7 +56,8 @@ class Observer(Protocol):
 
     def trials(self, trials: Sequence[Trial]) -> None: ...
     def phase(self, phase: str, done: int, total: int) -> None: ...
-    def rejected(self, counts: Mapping[str, int]) -> None: ...
+    def rejected(self, counts: Mapping[str, int]) -> None:
+        """What the bounds have rejected since ``run_search`` was called, by reason."""
 
 
 class _Stopped(Exception):
