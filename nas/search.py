@@ -6,7 +6,6 @@ interrupted continues by being called again with the trials that were stored.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from nas.ladder import FINAL, decide, progress
 from nas.runners import Runner
 from nas.scores import SCORES
 from nas.spec import SearchSpec
-from nas.strategies import Proposal, ScoredTrial, Strategy, make_strategy
+from nas.strategies import REPEATED, Proposal, ScoredTrial, Strategy, make_strategy
 from nas.trial import Measurement, Trial, TrialState
 from search_spaces import Architecture, SearchSpace, Task, get_space
 from search_spaces.errors import NasError, SpaceExhausted
@@ -189,7 +188,7 @@ class _Search:
                 proposals = strategy.ask(min(missing, EXPLORE_BATCH))
             except SpaceExhausted:
                 break
-            self.observer.rejected(Counter(strategy.rejected))
+            self.observer.rejected({bound: n for bound, n in strategy.rejected.items() if bound != REPEATED})
             self._score(proposals, predictors, strategy)
         self.observer.phase("explore", len(self.trials), spec.budget.scored)
 
