@@ -252,7 +252,7 @@ class Builder:
         entry = name if weights is None else weights
         known = self._entries.get(entry)
         if known is None:
-            if entry != name and self._taken.get(entry) is None:
+            if entry != name and not self._taken.get(entry):
                 self._take(entry)
             self._entries[entry] = needs
             self._params += (

@@ -159,6 +159,13 @@ def test_sharing_unequal_shapes_is_refused() -> None:
         b.conv("two", x, 4, 5, weights="one")
 
 
+def test_a_prefix_cannot_be_a_weight_entry() -> None:
+    b = Builder([(4, 8, 8)])
+    x = b.conv("stage.one", b.inputs[0], 4, 3)
+    with pytest.raises(InvalidGraph, match="already the prefix"):
+        b.conv("two", x, 4, 3, weights="stage")
+
+
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_one_to_three_spatial_axes(axes: int) -> None:
     b = Builder([(4, *(8,) * axes)])
