@@ -1,5 +1,7 @@
 """Spaces around MobileNetV1 and V2."""
 
+from functools import partial
+
 from search_spaces.staged import Options, Stage, StagedSpace
 
 
@@ -12,28 +14,31 @@ def mobilenet_v2(
     kernel: tuple[int, ...] = (3, 5, 7),
     depth: tuple[int, ...] = (1, 2, 3, 4),
     head_floor: int = 1280,
+    divisor: int = 8,
 ) -> StagedSpace:
     """MobileNetV2 (Sandler et al. 2018, table 2) with a choice of depth, width, resolution, kernel and expansion.
 
     ``early_strides=False`` keeps the size in the stem and the first two strided stages, for inputs of
-    8 to 32 pixels. ``head_floor`` is the least width of the head, 1280 as published whatever the multiplier.
+    8 to 32 pixels. ``head_floor`` is the least width of the head, 1280 as published whatever the multiplier;
+    ``divisor`` is what channels are rounded to.
     """
     early = 2 if early_strides else 1
     layer: Options = {"kernel": kernel, "expand": (3, 6), "se_ratio": (0.0,), "activation": ("relu6",)}
     first: Options = {"kernel": (3,), "expand": (1,), "se_ratio": (0.0,), "activation": ("relu6",)}
     conv: Options = {"activation": ("relu6",)}
+    stage = partial(Stage, divisor=divisor)
     return StagedSpace(
         name,
         [
-            Stage("stem", "conv_bn_act", 32, early, options={"kernel": (3,), **conv}, single=True),
-            Stage("stage1", "inverted_residual", 16, options=first),
-            Stage("stage2", "inverted_residual", 24, early, depth, layer),
-            Stage("stage3", "inverted_residual", 32, early, depth, layer),
-            Stage("stage4", "inverted_residual", 64, 2, depth, layer),
-            Stage("stage5", "inverted_residual", 96, 1, depth, layer),
-            Stage("stage6", "inverted_residual", 160, 2, depth, layer),
-            Stage("stage7", "inverted_residual", 320, 1, options=layer),
-            Stage("head", "conv_bn_act", 1280, options={"kernel": (1,), **conv}, min_channels=head_floor, single=True),
+            stage("stem", "conv_bn_act", 32, early, options={"kernel": (3,), **conv}, single=True),
+            stage("stage1", "inverted_residual", 16, options=first),
+            stage("stage2", "inverted_residual", 24, early, depth, layer),
+            stage("stage3", "inverted_residual", 32, early, depth, layer),
+            stage("stage4", "inverted_residual", 64, 2, depth, layer),
+            stage("stage5", "inverted_residual", 96, 1, depth, layer),
+            stage("stage6", "inverted_residual", 160, 2, depth, layer),
+            stage("stage7", "inverted_residual", 320, 1, options=layer),
+            stage("head", "conv_bn_act", 1280, options={"kernel": (1,), **conv}, min_channels=head_floor, single=True),
         ],
         description="Inverted residuals with a choice of resolution, width, depth, kernel and expansion.",
         paper="Sandler et al. 2018, arXiv:1801.04381",
@@ -47,8 +52,9 @@ def mobilenet_v2_small() -> StagedSpace:
     return mobilenet_v2(
         "mobilenet_v2_small",
         early_strides=False,
-        width=(0.1, 0.2, 0.35, 0.5),
+        width=(0.05, 0.1, 0.2, 0.35, 0.5),
         resolution=(8, 16, 32),
+        divisor=4,
         kernel=(3, 5),
         depth=(1, 2, 3),
         head_floor=0,
