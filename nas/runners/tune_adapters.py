@@ -196,4 +196,5 @@ def _cause_of_death(trial: Trial) -> str:
     """What Tune noted about the failure in the trial's local folder."""
     if trial.pickled_error_file is None:
         return "unknown cause"
+    # safe to unpickle: this process's own Tune wrote it into the runner's scratch folder, which only its user can open
     return cause_of(ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()))
