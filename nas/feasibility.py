@@ -83,7 +83,8 @@ class Feasibility:
         graph = self.space.graph(smallest, self.task)
         for position, constraint, value in self._checks:
             least = value(graph)
-            if constraint.max is not None and least > constraint.max and constraint.metric in ARITHMETIC:
+            exact = self.space.ordered and constraint.metric in ARITHMETIC
+            if exact and constraint.max is not None and least > constraint.max:
                 raise InvalidSpec(
                     f"{constraint} cannot be met: the least {constraint.metric} in space {self.space.name} is {least}",
                     hint=f"set max to at least {least}",

@@ -8,7 +8,8 @@ from search_spaces.architecture import Architecture, Choice, SearchSpace
 from search_spaces.blocks import BLOCKS
 from search_spaces.errors import UnknownName, nearest
 from search_spaces.nas_bench_201 import NasBench201
-from search_spaces.presets import PRESETS, Preset
+from search_spaces.preset import Preset
+from search_spaces.presets import PRESETS
 from search_spaces.spaces.mobilenet import mobilenet_v2, mobilenet_v2_small
 from search_spaces.task import Classification, Task
 

@@ -61,6 +61,10 @@ class SearchSpace(Protocol):
     def input_sizes(self) -> tuple[int, ...]:
         """The resolutions to choose from; empty where networks take the task's own size."""
 
+    @property
+    def ordered(self) -> bool:
+        """Whether no architecture costs less than ``smallest()``, by any count."""
+
     def sample(self, rng: np.random.Generator) -> Architecture: ...
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         """A neighbour: one active choice changed (choices that become active are drawn)."""
@@ -83,7 +87,7 @@ class SearchSpace(Protocol):
         """A few architectures in which every option of every choice occurs."""
 
     def smallest(self) -> Architecture:
-        """The architecture with the least parameters, MACs and peak memory of the space, all at once."""
+        """A very small architecture; of an ordered space the one with the least parameters, MACs and peak memory."""
 
     def to_string(self, arch: Architecture) -> str: ...
     def from_string(self, text: str) -> Architecture: ...

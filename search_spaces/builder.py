@@ -91,6 +91,8 @@ class Builder:
             self._own(name, weights, row.weights(attrs, in_shapes))
         if row.macs is not None:
             self._macs += row.macs(attrs, in_shapes, shape)
+        elif row.matmul_macs is not None:
+            self._matmul_macs += row.matmul_macs(attrs, in_shapes, shape)
         self._items.append(Item(name, op, tuple([v.id for v in inputs]), attrs, (shape,), weights or name))
         self._next += 1
         return Value(self._next - 1, shape)
@@ -218,10 +220,27 @@ class Builder:
     def linear(self, name: str, x: Value, out_features: int, bias: bool = True) -> Value:
         return self.op(name, "linear", x, out_features=out_features, bias=bias)
 
-    def pool(self, name: str, kind: str, x: Value, kernel: int, stride: int, padding: int = 0) -> Value:
+    def layer_norm(self, name: str, x: Value, axis: int = 0, eps: float = 1e-6, bias: bool = True) -> Value:
+        """Over the channels of each position; ``axis`` is -1 where the channels come last."""
+        return self.op(name, "layer_norm", x, axis=axis, eps=eps, bias=bias)
+
+    def pool(
+        self, name: str, kind: str, x: Value, kernel: int, stride: int, padding: int = 0, ceil_mode: bool = False
+    ) -> Value:
         """``max_pool`` or ``avg_pool`` (which does not count padding)."""
         axes = len(x.shape) - 1
-        return self.op(name, kind, x, kernel=(kernel,) * axes, stride=(stride,) * axes, padding=(padding,) * axes)
+        attrs: dict[str, Any] = {"kernel": (kernel,) * axes, "stride": (stride,) * axes, "padding": (padding,) * axes}
+        if ceil_mode:
+            attrs["ceil_mode"] = True
+        return self.op(name, kind, x, **attrs)
+
+    def slice(self, name: str, x: Value, start: int, stop: int, axis: int = 0) -> Value:
+        """Indices ``start`` to ``stop`` (not included) of an axis."""
+        return self.op(name, "slice", x, axis=axis, start=start, stop=stop)
+
+    def matmul(self, name: str, a: Value, b: Value, transpose_b: bool = False) -> Value:
+        """The product over the last two axes, of ``a`` and the transpose of ``b`` if ``transpose_b``."""
+        return self.op(name, "matmul", a, b, transpose_b=transpose_b)
 
     def _call(
         self, name: str, fn: Callable[..., Any], inputs: tuple[Value, ...], order: tuple[int, ...] | None, args: Any

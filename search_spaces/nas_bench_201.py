@@ -14,7 +14,7 @@ from search_spaces.blocks.residual import reduction_residual, relu_conv_bn
 from search_spaces.builder import Builder, Memo, Value
 from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
 from search_spaces.graph import Graph
-from search_spaces.task import Task
+from search_spaces.task import Task, classifier
 
 OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
 """The operations of an edge, in order of rising cost."""
@@ -75,6 +75,10 @@ class NasBench201:
         for choice, value in zip(self.choices, arch.values, strict=True):
             option_index(choice, value)
 
+    @property
+    def ordered(self) -> bool:
+        return True
+
     def check_task(self, task: Task) -> None:
         try:
             self.graph(self.smallest(), task)
@@ -104,7 +108,7 @@ class NasBench201:
             for number in range(1, self.cells + 1):
                 x = b.block(f"stage{stage + 1}.cell{number}", cell, x, operations)
         x = b.block("last", norm_relu, x)
-        return b.build(task.head.attach(b, x))
+        return b.build(task.head.attach(b, x, classifier))
 
     def cover(self) -> list[Architecture]:
         n = len(OPERATIONS)

@@ -22,14 +22,15 @@ class Op(NamedTuple):
 
     ``shape(attrs, input_shapes)`` gives the output shape or raises ``InvalidGraph``;
     ``weights(attrs, input_shapes)`` the tensors of its entry; ``macs(attrs, input_shapes, shape)``
-    its multiply-accumulates. ``in_place``: a runtime may write the output over the first input when
-    nothing else reads that. ``commutative``: the order of the inputs does not matter.
-    ``train_only``: the identity in eval mode, dropped by ``deploy``.
+    its multiply-accumulates, ``matmul_macs`` those between two activations. ``in_place``: a runtime may
+    write the output over the first input when nothing else reads that. ``commutative``: the order of the
+    inputs does not matter. ``train_only``: the identity in eval mode, dropped by ``deploy``.
     """
 
     shape: Callable[[Attrs, Shapes], Shape]
     weights: Callable[[Attrs, Shapes], dict[str, Weight]] | None = None
     macs: Callable[[Attrs, Shapes, Shape], int] | None = None
+    matmul_macs: Callable[[Attrs, Shapes, Shape], int] | None = None
     in_place: bool = False
     commutative: bool = False
     train_only: bool = False
@@ -56,7 +57,7 @@ def _broadcast(attrs: Attrs, shapes: Shapes) -> Shape:
     return first
 
 
-def _window(attrs: Attrs, shape: Shape, dilation: tuple[int, ...]) -> Shape:
+def _window(attrs: Attrs, shape: Shape, dilation: tuple[int, ...], ceil_mode: bool = False) -> Shape:
     kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
     if len(shape) != len(kernel) + 1:
         raise InvalidGraph(
@@ -68,6 +69,13 @@ def _window(attrs: Attrs, shape: Shape, dilation: tuple[int, ...]) -> Shape:
             for n, k, s, p, d in zip(shape[1:], kernel, stride, padding, dilation, strict=True)
         ]
     )
+    if ceil_mode:  # one more window where some input is left over and the window starts inside of it
+        size = tuple(
+            [
+                m + ((n + 2 * p - k) % s != 0 and m * s < n + p)
+                for m, n, k, s, p in zip(size, shape[1:], kernel, stride, padding, strict=True)
+            ]
+        )
     if min(size) < 1:
         raise InvalidGraph(
             f"a window {kernel} with padding {padding} does not fit an input of shape {shape}",
@@ -127,16 +135,18 @@ def _batch_norm_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
 
 
 def _concat_shape(attrs: Attrs, shapes: Shapes) -> Shape:
-    if any(shape[1:] != shapes[0][1:] for shape in shapes):
-        raise InvalidGraph(f"cannot concatenate the channels of {list(shapes)}", hint="spatial sizes must agree")
-    return (sum([shape[0] for shape in shapes]), *shapes[0][1:])
+    first = shapes[0]
+    axis = _axis(attrs.get("axis", 0), first)
+    if any(shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :] for shape in shapes):
+        raise InvalidGraph(f"cannot concatenate axis {axis} of {list(shapes)}", hint="all other axes must agree")
+    return (*first[:axis], sum([shape[axis] for shape in shapes]), *first[axis + 1 :])
 
 
 def _pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     (shape,) = shapes
     if any(2 * p > k for p, k in zip(attrs["padding"], attrs["kernel"], strict=True)):
         raise InvalidGraph(f"padding {attrs['padding']} of a pool {attrs['kernel']}", hint="at most half of the kernel")
-    return (shape[0], *_window(attrs, shape, (1,) * len(attrs["kernel"])))
+    return (shape[0], *_window(attrs, shape, (1,) * len(attrs["kernel"]), attrs.get("ceil_mode", False)))
 
 
 def _global_pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
@@ -148,6 +158,120 @@ def _flatten_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     return (prod(shapes[0]),)
 
 
+def _axis(axis: int, shape: Shape) -> int:
+    """An axis as an index from the front, the batch apart."""
+    if not -len(shape) <= axis < len(shape):
+        raise InvalidGraph(f"axis {axis} of shape {shape}", hint="axes count from 0, the batch apart, or from -1")
+    return axis % len(shape)
+
+
+def _along_axis(attrs: Attrs, shapes: Shapes) -> Shape:
+    _axis(attrs["axis"], shapes[0])
+    return shapes[0]
+
+
+def _affine(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
+    """A weight, and a bias where ``attrs["bias"]``, along ``attrs["axis"]`` (default: the channels first)."""
+    size = (shapes[0][attrs.get("axis", 0)],)
+    return {"weight": Weight(size), "bias": Weight(size)} if attrs.get("bias", True) else {"weight": Weight(size)}
+
+
+def _group_norm_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    if shapes[0][0] % attrs["groups"]:
+        raise InvalidGraph(f"{shapes[0][0]} channels in {attrs['groups']} groups", hint="the groups must divide them")
+    return shapes[0]
+
+
+def _scale_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
+    return {"weight": Weight((shapes[0][attrs["axis"]],))}
+
+
+def _star_relu_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
+    return {"scale": Weight((1,)), "bias": Weight((1,))}
+
+
+def _parameter_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    shape: Shape = attrs["shape"]
+    return shape
+
+
+def _parameter_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
+    return {"value": Weight(attrs["shape"], attrs["trainable"])}
+
+
+def _reshape_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    shape: Shape = attrs["shape"]
+    if prod(shape) != prod(shapes[0]):
+        raise InvalidGraph(f"{shapes[0]} has not as many elements as {shape}", hint="a reshape keeps every element")
+    return shape
+
+
+def _transpose_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    axes = attrs["axes"]
+    if sorted(axes) != list(range(len(shapes[0]))):
+        raise InvalidGraph(f"axes {axes} of shape {shapes[0]}", hint="every axis once, from 0, the batch apart")
+    return tuple([shapes[0][axis] for axis in axes])
+
+
+def _slice_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    (shape,) = shapes
+    axis, start, stop = _axis(attrs["axis"], shape), attrs["start"], attrs["stop"]
+    if not 0 <= start < stop <= shape[axis]:
+        raise InvalidGraph(f"slice {start} to {stop} of axis {axis} of shape {shape}", hint="0 <= start < stop <= size")
+    return (*shape[:axis], stop - start, *shape[axis + 1 :])
+
+
+def _gather_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    (shape,) = shapes
+    axis, indices = _axis(attrs["axis"], shape), attrs["indices"]
+    if not indices or min(indices) < 0 or max(indices) >= shape[axis]:
+        raise InvalidGraph(f"indices outside of axis {axis} of shape {shape}", hint=f"0 to {shape[axis] - 1}")
+    return (*shape[:axis], len(indices), *shape[axis + 1 :])
+
+
+def _pad_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    (shape,) = shapes
+    before, after = attrs["before"], attrs["after"]
+    if not len(before) == len(after) == len(shape) - 1:
+        raise InvalidGraph(f"padding {before}, {after} of shape {shape}", hint="one entry a spatial axis")
+    size = tuple([n + p + q for n, p, q in zip(shape[1:], before, after, strict=True)])
+    if min(size) < 1:
+        raise InvalidGraph(f"padding {before}, {after} crops all of shape {shape}", hint="leave one position")
+    return (shape[0], *size)
+
+
+def _resize_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    if len(attrs["size"]) != len(shapes[0]) - 1:
+        raise InvalidGraph(f"size {attrs['size']} for shape {shapes[0]}", hint="one entry a spatial axis")
+    return (shapes[0][0], *attrs["size"])
+
+
+def _reduce_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    axis = _axis(attrs["axis"], shapes[0])
+    return (*shapes[0][:axis], 1, *shapes[0][axis + 1 :])
+
+
+def _both(attrs: Attrs, shapes: Shapes) -> Shape:
+    """Two tensors broadcast to each other."""
+    a, b = shapes
+    if len(a) != len(b) or any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
+        raise InvalidGraph(f"{a} and {b} do not broadcast", hint="every axis equal, or 1 in one of them")
+    return tuple([max(m, n) for m, n in zip(a, b, strict=True)])
+
+
+def _matmul_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    a, b = shapes
+    inner, columns = (b[-1], b[-2]) if attrs["transpose_b"] else (b[-2], b[-1])
+    if len(a) < 2 or len(a) != len(b) or a[-1] != inner:
+        raise InvalidGraph(f"a product of shapes {a} and {b}", hint="(..., n, k) and (..., k, m); see transpose_b")
+    return (*_both(attrs, (a[:-2], b[:-2])), a[-2], columns)
+
+
+def _matmul_macs(attrs: Attrs, shapes: Shapes, shape: Shape) -> int:
+    macs: int = prod(shape) * shapes[0][-1]
+    return macs
+
+
 def _zeros_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     shape: Shape = attrs["shape"]
     return shape
@@ -155,12 +279,22 @@ def _zeros_shape(attrs: Attrs, shapes: Shapes) -> Shape:
 
 _ACTIVATION = Op(_same, in_place=True)
 
-ACTIVATIONS: tuple[str, ...] = ("relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu")
+ACTIVATIONS: tuple[str, ...] = (
+    *("relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu", "tanh", "squared_relu", "star_relu"),
+)
 
 OPS: Mapping[str, Op] = {
+    # layers
     "conv": Op(_conv_shape, _conv_weights, _conv_macs),
-    "linear": Op(_linear_shape, _linear_weights, _linear_macs),
+    "linear": Op(_linear_shape, _linear_weights, _linear_macs),  # over the last axis
+    # norms; ``axis`` is 0 (channels first) or -1
     "batch_norm": Op(_same, _batch_norm_weights, in_place=True),
+    "layer_norm": Op(_along_axis, _affine, in_place=True),  # over the channels of each position: axis, eps, bias
+    "group_norm": Op(_group_norm_shape, _affine, in_place=True),  # groups, eps, bias
+    "instance_norm": Op(_same, _affine, in_place=True),  # eps
+    "response_norm": Op(_along_axis, _affine, in_place=True),  # GRN of ConvNeXt V2: axis, eps
+    "l2_norm": Op(_along_axis, in_place=True),  # x / max(norm, eps) along the axis: axis, eps
+    # elementwise
     "relu": _ACTIVATION,
     "relu6": _ACTIVATION,
     "hard_swish": _ACTIVATION,
@@ -168,15 +302,40 @@ OPS: Mapping[str, Op] = {
     "sigmoid": _ACTIVATION,
     "silu": _ACTIVATION,
     "gelu": _ACTIVATION,
+    "tanh": _ACTIVATION,
+    "squared_relu": _ACTIVATION,
+    "star_relu": Op(_same, _star_relu_weights, in_place=True),
+    "softmax": Op(_along_axis, in_place=True),  # axis
+    "scale": Op(_along_axis, _scale_weights, in_place=True),  # a learned factor an index: axis, init
     "add": Op(_equal, commutative=True),
+    "add_broadcast": Op(_both, commutative=True),
+    "sub": Op(_equal),
     "mul": Op(_broadcast),
-    "concat": Op(_concat_shape),
+    # a learned or fixed tensor: shape, init ("zeros", "ones", "normal"), trainable; its input gives the batch
+    "parameter": Op(_parameter_shape, _parameter_weights),
+    # windows and reductions; pools take kernel, stride, padding, ceil_mode (default False)
     "max_pool": Op(_pool_shape),
-    "avg_pool": Op(_pool_shape),
+    "avg_pool": Op(_pool_shape),  # padding does not count
     "global_avg_pool": Op(_global_pool_shape),
+    "global_max_pool": Op(_global_pool_shape),
+    "global_std_pool": Op(_global_pool_shape),  # unbiased
+    "reduce_mean": Op(_reduce_shape),  # axis, which stays with size 1
+    "reduce_max": Op(_reduce_shape),
+    "matmul": Op(_matmul_shape, matmul_macs=_matmul_macs),  # (..., n, k) x (..., k, m): transpose_b
+    # moves; axes count from 0 without the batch, or from -1
+    "concat": Op(_concat_shape),  # axis (default 0)
+    "slice": Op(_slice_shape),  # axis, start, stop
+    "gather": Op(_gather_shape),  # axis, indices: a fixed tuple
+    "reshape": Op(_reshape_shape, in_place=True),  # shape
+    "transpose": Op(_transpose_shape),  # axes
     "flatten": Op(_flatten_shape, in_place=True),
+    "pad": Op(_pad_shape),  # zeros: before, after, one entry a spatial axis; negative crops
+    "resize": Op(_resize_shape),  # size, mode: "nearest" or "bilinear" (corners not aligned)
+    # training only
     "dropout": Op(_same, in_place=True, train_only=True),
+    "drop_path": Op(_same, in_place=True, train_only=True),  # drops whole samples of a branch: p
     # A constant of zeros that follows the batch of its input: a cell whose output no path reaches.
     "zeros": Op(_zeros_shape),
 }
-"""Every primitive op by name. Readers (torch, ONNX, source) are dictionaries with the same keys."""
+"""Every primitive op by name, with its attributes where they are not plain. Readers (torch, ONNX, source)
+are dictionaries with the same keys."""

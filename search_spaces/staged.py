@@ -1,66 +1,32 @@
-"""MobileNet-style search spaces: a chain of stages with depth, width, resolution and layer choices."""
+"""MobileNet-style search spaces: a chain of stages with depth, width, resolution, block and layer choices."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
-from math import prod
-from operator import itemgetter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 
 from search_spaces.architecture import Architecture, Choice, Codes, Option, option_index, parse_option
-from search_spaces.blocks import BLOCKS
 from search_spaces.builder import Builder, Memo, Value
-from search_spaces.channels import make_divisible
 from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
 from search_spaces.graph import Graph
-from search_spaces.task import Task
+from search_spaces.stage import Candidate, Layout, Options, Stage, lay_out, listed
+from search_spaces.task import Classification, Classifier, Task, classifier
 
-Options = Mapping[str, tuple[Option, ...]]
-"""The options of each argument of a block, by its name."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A run of layers of one block. The first layer has the stride, the others stride 1.
-
-    ``out_channels`` is multiplied by the width choice and rounded to ``divisor``, and is at least
-    ``min_channels``. ``depth`` lists the numbers of layers to choose from. ``options`` gives each other
-    argument of the block its options; one option is no choice. ``single``: the stage is one layer and
-    bears its name alone (stems and heads).
-    """
-
-    name: str
-    block: str
-    out_channels: int
-    stride: int = 1
-    depth: tuple[int, ...] = (1,)
-    options: Options = field(default_factory=dict)
-    min_channels: int = 0
-    divisor: int = 8
-    single: bool = False
-
-
-_Call = tuple[str, Callable[..., Any], Callable[[tuple[Any, ...]], tuple[Any, ...]]]
-
-
-def _pick(positions: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """The function that takes these positions of a pool, as a tuple."""
-    if len(positions) == 1:
-        (only,) = positions
-        return lambda pool: (pool[only],)
-    return itemgetter(*positions)
+__all__ = ["Candidate", "Options", "Stage", "StagedSpace", "listed"]
 
 
 class StagedSpace:
-    """A chain of stages. Options of a choice stand in order of rising cost.
+    """A chain of stages, and the block that ends it (``classifier``: pooling and the last linear layer).
 
-    Choices, in order: ``resolution``, ``width``, then for each stage ``STAGE.depth`` and for each of its
-    layers ``STAGE.layerN.ARGUMENT``. A layer beyond the chosen depth is inactive.
+    Options of a choice stand in order of rising cost, those of a block choice in any order.
+    Choices, in order: ``width``, ``resolution``, then for each stage ``STAGE.out_channels``, ``STAGE.depth`` and
+    for each of its layers ``STAGE.layerN.block`` and ``STAGE.layerN.ARGUMENT``, or
+    ``STAGE.layerN.LABEL.ARGUMENT`` where there are several candidates. A choice of a layer beyond the chosen
+    depth, or of a candidate that is not chosen, is inactive.
     """
 
     def __init__(
@@ -72,6 +38,7 @@ class StagedSpace:
         paper: str = "",
         width: tuple[float, ...] = (1.0,),
         resolution: tuple[int, ...] = (),
+        classifier: Classifier = classifier,
         memo_limit: int = 20_000,
     ) -> None:
         self.name = name
@@ -79,92 +46,33 @@ class StagedSpace:
         self.paper = paper
         self.stages = tuple(stages)
         self.memo = Memo(memo_limit)
-        self._choices: list[Choice] = []
-        self._width = self._add("width", width)
-        self._resolution = self._add("resolution", resolution) if resolution else None
-        self._constants: list[Any] = []
-        # per stage: where its layers' choices end at each depth; per layer: name, function, argument getter
-        self._depths: list[tuple[int, dict[Option, int], int]] = []
-        self._layers: list[tuple[int, int, list[_Call]]] = []
-        self._plan()
-        self._channels = {
-            w: tuple(max(s.min_channels, make_divisible(s.out_channels * w, s.divisor)) for s in self.stages)
-            for w in width
-        }
-        self.choices = tuple(self._choices)
+        self._classifier = classifier
+        layout = Layout()
+        self._width = layout.add("width", width)
+        self._resolution = layout.add("resolution", resolution) if resolution else None
+        plans = [lay_out(stage, position, layout) for position, stage in enumerate(self.stages)]
+        self._constants = layout.constants
+        self._plans = [plan(len(self._constants), len(self.stages)) for plan in plans]
+        self.choices = tuple(layout.choices)
         self._index = {choice.name: i for i, choice in enumerate(self.choices)}
-
-    def _add(self, name: str, options: tuple[Option, ...]) -> int:
-        """Enters a choice and returns its position."""
-        if not options:
-            raise InvalidSpec(f"{name} has no options", hint="list at least one", field=name)
-        if len({type(o) for o in options}) > 1 or len(set(options)) < len(options):
-            raise InvalidSpec(f"{name}: {options} repeat or mix types", hint="distinct options of one type", field=name)
-        if not isinstance(options[0], str) and any(a > b for a, b in pairwise(options)):  # type: ignore[operator]
-            raise InvalidSpec(f"{name}: {options} do not rise", hint="list options by rising cost", field=name)
-        self._choices.append(Choice(name, options))
-        return len(self._choices) - 1
-
-    def _plan(self) -> None:
-        """Lays out the choices of the stages and how each layer picks its arguments from one flat pool.
-
-        The pool of an architecture is: its values, the constants, and the channels of every stage.
-        """
-        slots: list[tuple[Stage, int, list[tuple[str, list[Any]]]]] = []
-        for stage in self.stages:
-            parameters = list(inspect.signature(BLOCKS[stage.block].function).parameters)[2:]
-            missing = [p for p in parameters if p not in ("out_channels", "stride") and p not in stage.options]
-            extra = [p for p in stage.options if p not in parameters]
-            if missing or extra:
-                raise InvalidSpec(
-                    f"{stage.name}: block {stage.block} lacks {missing} and does not take {extra}",
-                    hint=f"its arguments are {parameters}",
-                    field=f"stages.{stage.name}",
-                )
-            depth = -1
-            if len(stage.depth) > 1:
-                depth = self._add(f"{stage.name}.depth", stage.depth)
-            layers = []
-            ends = {}
-            for number in range(1, stage.depth[-1] + 1):
-                name = stage.name if stage.single else f"{stage.name}.layer{number}"
-                arguments: list[Any] = []
-                for parameter in parameters:
-                    options = stage.options.get(parameter, ())
-                    if parameter == "out_channels":
-                        arguments.append("channels")
-                    elif parameter == "stride":
-                        arguments.append((stage.stride if number == 1 else 1,))
-                    elif len(options) == 1:
-                        arguments.append(options)
-                    else:
-                        arguments.append(self._add(f"{name}.{parameter}", options))
-                layers.append((name, arguments))
-                ends[number] = len(self._choices)
-            self._depths.append((depth, {d: ends[d] for d in stage.depth}, len(self._choices)))
-            slots.append((stage, depth, layers))
-        values = len(self._choices)
-        self._constants = list(
-            dict.fromkeys(
-                (type(a[0]), a[0]) for _, _, ls in slots for _, args in ls for a in args if isinstance(a, tuple)
-            )
-        )
-        channels = values + len(self._constants)
-        for position, (stage, depth, layers) in enumerate(slots):
-            function = BLOCKS[stage.block].function
-            calls = []
-            for name, arguments in layers:
-                where = [
-                    a
-                    if isinstance(a, int)
-                    else channels + position
-                    if isinstance(a, str)
-                    else values + self._constants.index((type(a[0]), a[0]))
-                    for a in arguments
-                ]
-                calls.append((name, function, _pick(where)))
-            self._layers.append((depth, stage.depth[0], calls))
-        self._constants = [value for _, value in self._constants]
+        self._layers = [
+            (plan.depth, [] if plan.depth >= 0 else next(iter(plan.calls.values())), plan.calls) for plan in self._plans
+        ]
+        self._depths = [
+            (plan.depth, plan.ends, plan.end)
+            for plan in self._plans
+            if plan.depth >= 0 and min(plan.ends.values()) < plan.end
+        ]
+        self._labels = [label for plan in self._plans for label in plan.labels]
+        # the channels of every stage by width, and of the stages that choose theirs
+        self._channels: dict[Any, tuple[int, ...]] = {
+            w: tuple([s.channels(_first(s.out_channels), w) for s in self.stages]) for w in width
+        }
+        self._own_channels: list[tuple[int, int, dict[Any, int]]] = [
+            (i, plan.channels, {(w, c): stage.channels(c, w) for w in width for c in _several(stage.out_channels)})
+            for i, (plan, stage) in enumerate(zip(self._plans, self.stages, strict=True))
+            if plan.channels >= 0
+        ]
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
@@ -174,13 +82,12 @@ class StagedSpace:
 
     @property
     def size(self) -> int:
-        total = prod(len(c.options) for c in self.choices if "." not in c.name)
-        start = sum(1 for c in self.choices if "." not in c.name)
-        for depth, ends, end in self._depths:
-            first = start + (depth >= 0)
-            total *= sum(prod(len(c.options) for c in self.choices[first:stop]) for stop in ends.values())
-            start = end
-        return total
+        whole = prod(len(choice.options) for choice in self.choices[: 1 + (self._resolution is not None)])
+        return whole * prod(plan.size for plan in self._plans)
+
+    @property
+    def ordered(self) -> bool:
+        return not any(name.endswith(".block") for name in self._index)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Every choice uniform and independent (so shallow networks are as likely as deep ones)."""
@@ -214,19 +121,39 @@ class StagedSpace:
 
     def _canonical(self, values: list[Option | None]) -> Architecture:
         for depth, ends, end in self._depths:
-            if depth >= 0:
-                stop = ends[values[depth]]  # type: ignore[index]
-                if stop < end:
-                    values[stop:end] = [None] * (end - stop)
+            stop = ends[values[depth]]
+            if stop < end:
+                values[stop:end] = [None] * (end - stop)
+        for choice, ranges, low, high in self._labels:
+            label = values[choice]
+            if label is not None:
+                start, stop = ranges[label]
+                values[low:high] = [None] * (start - low) + values[start:stop] + [None] * (high - stop)
         return Architecture(self.name, tuple(values))
 
     def _active(self, values: list[Option | None]) -> list[bool]:
+        """Which choices are active. Raises: InvalidArchitecture where one that decides on others is no option."""
         active = [True] * len(values)
         for depth, ends, end in self._depths:
-            if depth >= 0:
-                stop = ends[values[depth]]  # type: ignore[index]
-                active[stop:end] = [False] * (end - stop)
+            self._check(depth, values)
+            stop = ends[values[depth]]
+            active[stop:end] = [False] * (end - stop)
+        for choice, ranges, low, high in self._labels:
+            if active[choice]:
+                self._check(choice, values)
+                start, stop = ranges[values[choice]]
+                active[low:start] = [False] * (start - low)
+                active[stop:high] = [False] * (high - stop)
+            else:
+                active[low:high] = [False] * (high - low)
         return active
+
+    def _check(self, position: int, values: list[Option | None]) -> None:
+        """Raises InvalidArchitecture where a choice has no value, or one that is no option."""
+        choice = self.choices[position]
+        if values[position] is None:
+            raise InvalidArchitecture(f"{choice.name} is missing", hint="give every active choice", field=choice.name)
+        option_index(choice, values[position])
 
     def validate(self, arch: Architecture) -> None:
         if arch.space != self.name or len(arch.values) != len(self.choices):
@@ -235,15 +162,13 @@ class StagedSpace:
                 hint=f"{len(self.choices)} values in the order of the space's choices",
             )
         values = list(arch.values)
-        for depth, _, _ in self._depths:
-            if depth >= 0:
-                option_index(self.choices[depth], values[depth])
-        for choice, value, active in zip(self.choices, values, self._active(values), strict=True):
+        for position, active in enumerate(self._active(values)):
+            name = self.choices[position].name
             if active:
-                option_index(choice, value)
-            elif value is not None:
+                self._check(position, values)
+            elif values[position] is not None:
                 raise InvalidArchitecture(
-                    f"{choice.name}={value!r} is inactive at the chosen depth", hint="leave it out", field=choice.name
+                    f"{name}={values[position]!r} is inactive at the other choices", hint="leave it out", field=name
                 )
 
     def check_task(self, task: Task) -> None:
@@ -268,8 +193,7 @@ class StagedSpace:
             c.options[n - 1] if 1 <= n <= len(c.options) else None for c, n in zip(self.choices, numbers, strict=True)
         ]
         for depth, _, _ in self._depths:
-            if depth >= 0 and values[depth] is None:
-                raise InvalidArchitecture(f"{self.choices[depth].name} has code {numbers[depth]}", hint="1 or more")
+            self._check(depth, values)
         arch = self._canonical(values)
         self.validate(arch)
         return arch
@@ -284,27 +208,66 @@ class StagedSpace:
     def network(self, arch: Architecture, input_shape: tuple[int, ...], head: Any) -> Graph:
         """The training graph at a given input shape, whatever the resolution choice says."""
         values = arch.values
-        pool = (*values, *self._constants, *self._channels[values[self._width]])  # type: ignore[index]
+        width = values[self._width]
+        channels = self._channels[width]
+        if self._own_channels:
+            chosen = list(channels)
+            for stage, position, table in self._own_channels:
+                chosen[stage] = table[width, values[position]]
+            channels = tuple(chosen)
+        pool = (*self._constants, *channels, *values)
         b = Builder((input_shape,), self.memo)
         block = b.block
         x: Value = b.inputs[0]
-        for depth, fixed, calls in self._layers:
-            count: Any = values[depth] if depth >= 0 else fixed
-            for name, function, arguments in calls[:count]:
+        for depth, fixed, by_depth in self._layers:
+            for name, function, arguments, choice, by_label in by_depth[values[depth]] if depth >= 0 else fixed:
+                if choice >= 0:
+                    name, function, arguments = by_label[values[choice]]
                 x = block(name, function, x, *arguments(pool))
-        return b.build(head.attach(b, x))
+        return b.build(head.attach(b, x, self._classifier))
 
     def cover(self) -> list[Architecture]:
         deepest = {depth for depth, _, _ in self._depths}
-        rounds = max(len(c.options) for c in self.choices)
+        # the options of a candidate's arguments turn once in a round of the candidates
+        slow = {
+            position: len(self.choices[choice].options)
+            for choice, _, low, high in self._labels
+            for position in range(low, high)
+        }
+        rounds = max(len(c.options) * slow.get(i, 1) for i, c in enumerate(self.choices))
+
+        def turned(i: int, k: int) -> Option:
+            options = self.choices[i].options
+            return options[k // slow.get(i, 1) % len(options)]
+
+        count = len(self.choices)
         covered = [
-            [c.options[-1] if i in deepest else c.options[k % len(c.options)] for i, c in enumerate(self.choices)]
-            for k in range(rounds)
-        ] + [[c.options[k % len(c.options)] for c in self.choices] for k in range(rounds)]
+            [self.choices[i].options[-1] if i in deepest else turned(i, k) for i in range(count)] for k in range(rounds)
+        ] + [[turned(i, k) for i in range(count)] for k in range(rounds)]
         return list(dict.fromkeys(self._canonical(list(values)) for values in covered))
 
     def smallest(self) -> Architecture:
-        return self._canonical([choice.options[0] for choice in self.choices])
+        return self._smallest
+
+    @cached_property
+    def _smallest(self) -> Architecture:
+        """The first option of every choice; of a block choice the one with the fewest MACs, stage by stage."""
+        values: list[Option | None] = [choice.options[0] for choice in self.choices]
+        size = self.input_sizes[0] if self.input_sizes else 224
+        task = Task((3, size, size), Classification(10))
+
+        def cost(arch: Architecture) -> tuple[float, float]:
+            try:
+                graph = self.network(arch, task.input_shape, task.head)
+            except InvalidGraph:
+                return (inf, inf)
+            return (graph.macs + graph.matmul_macs, graph.params)
+
+        for position, choice in enumerate(self.choices):
+            if choice.name.endswith(".block"):
+                tried = [self._canonical([*values[:position], o, *values[position + 1 :]]) for o in choice.options]
+                values[position] = choice.options[min(range(len(tried)), key=lambda k: cost(tried[k]))]
+        return self._canonical(values)
 
     def to_string(self, arch: Architecture) -> str:
         return ",".join(f"{name}={value}" for name, value in self.to_dict(arch).items())
@@ -321,20 +284,14 @@ class StagedSpace:
         return {c.name: v for c, v in zip(self.choices, arch.values, strict=True) if v is not None}
 
     def from_dict(self, values: Mapping[str, Any]) -> Architecture:
-        """From active choices by name; each of them must be given, and no inactive one."""
-        listed: list[Option | None] = [None] * len(self.choices)
+        """From active choices by name; each of them must be given (if it has two options), and no inactive one."""
+        listed: list[Option | None] = [c.options[0] if len(c.options) == 1 else None for c in self.choices]
         for name, value in values.items():
             choice = self._choice(name)
             listed[self._index[name]] = choice.options[option_index(choice, value)]
-        for depth, _, _ in self._depths:
-            if depth >= 0 and listed[depth] is None:
-                name = self.choices[depth].name
-                raise InvalidArchitecture(f"{name} is missing", hint="give every active choice", field=name)
-        for choice, value, active in zip(self.choices, listed, self._active(listed), strict=True):
-            if active and value is None:
-                raise InvalidArchitecture(
-                    f"{choice.name} is missing", hint="give every active choice", field=choice.name
-                )
+        for position, active in enumerate(self._active(listed)):
+            if active:
+                self._check(position, listed)
         arch = Architecture(self.name, tuple(listed))
         self.validate(arch)
         return arch
@@ -343,3 +300,11 @@ class StagedSpace:
         if name not in self._index:
             raise InvalidArchitecture(f"{self.name} has no choice {name!r}", hint=nearest(name, list(self._index)))
         return self.choices[self._index[name]]
+
+
+def _several(out_channels: int | tuple[int, ...]) -> tuple[int, ...]:
+    return out_channels if isinstance(out_channels, tuple) else (out_channels,)
+
+
+def _first(out_channels: int | tuple[int, ...]) -> int:
+    return _several(out_channels)[0]

@@ -38,10 +38,14 @@ class Mul(nn.Module):
 
 
 class Concat(nn.Module):
-    """The inputs side by side along the channels."""
+    """The inputs side by side along an axis."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return torch.cat(inputs, dim=1)
+        return torch.cat(inputs, dim=self.dim)
 
 
 class GlobalAvgPool(nn.Module):
@@ -49,6 +53,244 @@ class GlobalAvgPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(dim=tuple(range(2, x.dim())), keepdim=True) if x.dim() > 2 else x
+
+
+class LayerNorm(nn.Module):
+    """Normalisation over one axis, with a weight and maybe a bias along it."""
+
+    def __init__(self, size: int, dim: int, eps: float, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size)) if bias else None
+        self.size, self.dim, self.eps = (size,), dim, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dim == x.dim() - 1:
+            return nn.functional.layer_norm(x, self.size, self.weight, self.bias, self.eps)
+        moved = x.movedim(self.dim, -1)
+        return nn.functional.layer_norm(moved, self.size, self.weight, self.bias, self.eps).movedim(-1, self.dim)
+
+
+class GroupNorm(nn.Module):
+    """``torch.nn.GroupNorm`` whose bias can be left out."""
+
+    def __init__(self, groups: int, size: int, eps: float, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size)) if bias else None
+        self.groups, self.eps = groups, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+
+class ResponseNorm(nn.Module):
+    """Global response normalisation: (weight n + 1) x + bias (Woo et al. 2023, ConvNeXt V2, section 3.2).
+
+    n is the L2 norm of a channel over all positions, over the mean of these norms.
+    """
+
+    def __init__(self, size: int, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = tuple(d for d in range(1, x.dim()) if d != self.dim)
+        norm = x.square().sum(positions, keepdim=True).add(1e-12).sqrt()
+        factor = norm / (norm.mean(self.dim, keepdim=True) + self.eps)
+        shape = [-1 if d == self.dim else 1 for d in range(x.dim())]
+        return x + self.weight.view(shape) * factor * x + self.bias.view(shape)
+
+
+class L2Norm(nn.Module):
+    """Division by the L2 norm along an axis."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(x, dim=self.dim, eps=self.eps)
+
+
+class SquaredReLU(nn.Module):
+    """relu(x)² (So et al. 2021, Primer)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu().square()
+
+
+class StarReLU(nn.Module):
+    """scale relu(x)² + bias with two learned scalars (Yu et al. 2022, MetaFormer baselines, section 3)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x.relu().square() + self.bias
+
+
+class Scale(nn.Module):
+    """A learned factor an index of an axis: layer scale, residual scale."""
+
+    def __init__(self, size: int, dim: int, axes: int, init: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((size,), init))
+        self.shape = tuple(-1 if d == dim else 1 for d in range(1, axes + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight.view(self.shape)
+
+
+class Sub(nn.Module):
+    """The first input minus the second."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a - b
+
+
+class ParameterTensor(nn.Module):
+    """A learned or fixed tensor, the same for every sample of the input."""
+
+    def __init__(self, shape: Shape, init: str, trainable: bool) -> None:
+        super().__init__()
+        value = {"zeros": torch.zeros, "ones": torch.ones, "normal": torch.randn}[init](*shape)
+        if init == "normal":
+            value *= shape[-1] ** -0.5
+        if trainable:
+            self.value: Tensor = nn.Parameter(value)
+        else:
+            self.register_buffer("value", value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value.expand(x.shape[0], *self.value.shape)
+
+
+class GlobalPool(nn.Module):
+    """The maximum or the standard deviation (unbiased) over all positions; spatial axes of size 1 stay."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = tuple(range(2, x.dim()))
+        if self.kind == "max":
+            return x.amax(positions, keepdim=True) if positions else x
+        # one position has no deviation, not an undefined one
+        return x.std(positions, keepdim=True) if x[0, 0].numel() > 1 else torch.zeros_like(x)
+
+
+class Reduce(nn.Module):
+    """The mean or maximum along an axis, which stays with size 1."""
+
+    def __init__(self, kind: str, dim: int) -> None:
+        super().__init__()
+        self.kind, self.dim = kind, dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.dim, keepdim=True) if self.kind == "mean" else x.amax(self.dim, keepdim=True)
+
+
+class MatMul(nn.Module):
+    """The product of two activations over their last two axes."""
+
+    def __init__(self, transpose_b: bool) -> None:
+        super().__init__()
+        self.transpose_b = transpose_b
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ (b.transpose(-1, -2) if self.transpose_b else b)
+
+
+class Slice(nn.Module):
+    """A range of an axis."""
+
+    def __init__(self, dim: int, start: int, stop: int) -> None:
+        super().__init__()
+        self.dim, self.start, self.size = dim, start, stop - start
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.narrow(self.dim, self.start, self.size)
+
+
+class Gather(nn.Module):
+    """Fixed indices of an axis."""
+
+    indices: Tensor
+
+    def __init__(self, dim: int, indices: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.register_buffer("indices", torch.tensor(indices), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.index_select(self.dim, self.indices)
+
+
+class Reshape(nn.Module):
+    """The elements of each sample in another shape."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], *self.shape)
+
+
+class Transpose(nn.Module):
+    """The axes of each sample in another order."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dims = (0, *(axis + 1 for axis in axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.dims)
+
+
+class Pad(nn.Module):
+    """Zeros around the spatial axes; a negative amount crops."""
+
+    def __init__(self, before: tuple[int, ...], after: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = zip(reversed(before), reversed(after), strict=True)  # PyTorch begins with the last axis
+        self.amounts = [amount for pair in pairs for amount in pair]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, self.amounts)
+
+
+class Resize(nn.Module):
+    """Interpolation to a fixed spatial size."""
+
+    def __init__(self, size: tuple[int, ...], mode: str) -> None:
+        super().__init__()
+        self.size, self.mode = size, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode == "nearest":
+            return nn.functional.interpolate(x, self.size, mode="nearest")
+        return nn.functional.interpolate(x, self.size, mode=self.mode, align_corners=False)
+
+
+class DropPath(nn.Module):
+    """Drops a branch for whole samples in training (Huang et al. 2016, stochastic depth)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        keep = torch.rand(x.shape[0], *(1,) * (x.dim() - 1), device=x.device) >= self.p
+        return x * keep.to(x.dtype) / (1 - self.p)
 
 
 class Zeros(nn.Module):
@@ -87,12 +329,24 @@ def _batch_norm(attrs: Attrs, shapes: _Shapes) -> nn.Module:
 
 def _max_pool(attrs: Attrs, shapes: _Shapes) -> nn.Module:
     kind = _by_axes((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), len(attrs["kernel"]))
-    return kind(attrs["kernel"], attrs["stride"], attrs["padding"])
+    return kind(attrs["kernel"], attrs["stride"], attrs["padding"], ceil_mode=attrs.get("ceil_mode", False))
 
 
 def _avg_pool(attrs: Attrs, shapes: _Shapes) -> nn.Module:
     kind = _by_axes((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), len(attrs["kernel"]))
-    return kind(attrs["kernel"], attrs["stride"], attrs["padding"], count_include_pad=False)
+    ceil_mode = attrs.get("ceil_mode", False)
+    return kind(attrs["kernel"], attrs["stride"], attrs["padding"], ceil_mode, count_include_pad=False)
+
+
+def _dim(attrs: Attrs, shapes: _Shapes) -> int:
+    """The axis of an op as PyTorch counts it, the batch being 0."""
+    axis: int = attrs.get("axis", 0)
+    return axis % len(shapes[0]) + 1
+
+
+def _instance_norm(attrs: Attrs, shapes: _Shapes) -> nn.Module:
+    kind = _by_axes((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), len(shapes[0]) - 1)
+    return kind(shapes[0][0], attrs["eps"], affine=True)
 
 
 def _by_axes(kinds: tuple[Callable[..., nn.Module], ...], axes: int) -> Callable[..., nn.Module]:
@@ -103,6 +357,13 @@ TORCH: Mapping[str, Callable[[Attrs, _Shapes], nn.Module]] = {
     "conv": _conv,
     "linear": _linear,
     "batch_norm": _batch_norm,
+    "layer_norm": lambda attrs, shapes: LayerNorm(
+        shapes[0][attrs["axis"]], _dim(attrs, shapes), attrs["eps"], attrs["bias"]
+    ),
+    "group_norm": lambda attrs, shapes: GroupNorm(attrs["groups"], shapes[0][0], attrs["eps"], attrs["bias"]),
+    "instance_norm": _instance_norm,
+    "response_norm": lambda attrs, shapes: ResponseNorm(shapes[0][attrs["axis"]], _dim(attrs, shapes), attrs["eps"]),
+    "l2_norm": lambda attrs, shapes: L2Norm(_dim(attrs, shapes), attrs["eps"]),
     "relu": lambda attrs, shapes: nn.ReLU(),
     "relu6": lambda attrs, shapes: nn.ReLU6(),
     "hard_swish": lambda attrs, shapes: nn.Hardswish(),
@@ -110,14 +371,34 @@ TORCH: Mapping[str, Callable[[Attrs, _Shapes], nn.Module]] = {
     "sigmoid": lambda attrs, shapes: nn.Sigmoid(),
     "silu": lambda attrs, shapes: nn.SiLU(),
     "gelu": lambda attrs, shapes: nn.GELU(),
+    "tanh": lambda attrs, shapes: nn.Tanh(),
+    "squared_relu": lambda attrs, shapes: SquaredReLU(),
+    "star_relu": lambda attrs, shapes: StarReLU(),
+    "softmax": lambda attrs, shapes: nn.Softmax(_dim(attrs, shapes)),
+    "scale": lambda attrs, shapes: Scale(shapes[0][attrs["axis"]], _dim(attrs, shapes), len(shapes[0]), attrs["init"]),
     "add": lambda attrs, shapes: Add(),
+    "add_broadcast": lambda attrs, shapes: Add(),
+    "sub": lambda attrs, shapes: Sub(),
     "mul": lambda attrs, shapes: Mul(),
-    "concat": lambda attrs, shapes: Concat(),
+    "parameter": lambda attrs, shapes: ParameterTensor(attrs["shape"], attrs["init"], attrs["trainable"]),
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "global_avg_pool": lambda attrs, shapes: GlobalAvgPool(),
+    "global_max_pool": lambda attrs, shapes: GlobalPool("max"),
+    "global_std_pool": lambda attrs, shapes: GlobalPool("std"),
+    "reduce_mean": lambda attrs, shapes: Reduce("mean", _dim(attrs, shapes)),
+    "reduce_max": lambda attrs, shapes: Reduce("max", _dim(attrs, shapes)),
+    "matmul": lambda attrs, shapes: MatMul(attrs["transpose_b"]),
+    "concat": lambda attrs, shapes: Concat(_dim(attrs, shapes)),
+    "slice": lambda attrs, shapes: Slice(_dim(attrs, shapes), attrs["start"], attrs["stop"]),
+    "gather": lambda attrs, shapes: Gather(_dim(attrs, shapes), attrs["indices"]),
+    "reshape": lambda attrs, shapes: Reshape(attrs["shape"]),
+    "transpose": lambda attrs, shapes: Transpose(attrs["axes"]),
     "flatten": lambda attrs, shapes: nn.Flatten(),
+    "pad": lambda attrs, shapes: Pad(attrs["before"], attrs["after"]),
+    "resize": lambda attrs, shapes: Resize(attrs["size"], attrs["mode"]),
     "dropout": lambda attrs, shapes: nn.Dropout(attrs["p"]),
+    "drop_path": lambda attrs, shapes: DropPath(attrs["p"]),
     "zeros": lambda attrs, shapes: Zeros(attrs["shape"]),
 }
 """How each op of ``OPS`` becomes a module, from its attributes and input shapes."""

@@ -8,14 +8,16 @@ from search_spaces.blocks.inverted_residual import inverted_residual
 from search_spaces.blocks.residual import bottleneck_residual, reduction_residual, relu_conv_bn, resnet_stem
 from search_spaces.blocks.squeeze_excite import squeeze_excite
 from search_spaces.builder import Value
+from search_spaces.graph import Shape
 
 
 class Block(NamedTuple):
-    """A block: its function, an example of its arguments (after the input), and the paper."""
+    """A block: its function, an example of its arguments (after the input), the paper, and an input for the example."""
 
     function: Callable[..., Value]
     example: tuple[object, ...]
     paper: str
+    input_shape: Shape = (16, 16, 16)
 
 
 BLOCKS: Mapping[str, Block] = {

@@ -1,5 +1,6 @@
-"""Plain and depthwise separable convolutions."""
+"""Plain, grouped, atrous and depthwise separable convolutions."""
 
+from search_spaces.blocks.norm import NORMS
 from search_spaces.builder import Builder, Value
 
 
@@ -15,20 +16,35 @@ def conv_bn(
     name: str,
     x: Value,
     out_channels: int,
-    kernel: int,
+    kernel: int | tuple[int, ...],
     stride: int = 1,
     groups: int = 1,
     activation: str = "none",
+    *,
+    dilation: int = 1,
+    padding: tuple[int, ...] | None = None,
+    bias: bool = False,
+    norm: str = "batch",
+    eps: float = 1e-5,
 ) -> Value:
-    """Convolution without bias, batch norm and activation below one name: a part of a block, not a block."""
-    x = b.conv(f"{name}.conv", x, out_channels, kernel, stride, groups)
-    x = b.batch_norm(f"{name}.bn", x)
+    """Convolution, norm (batch by default) and activation below one name: a part of a block, not a block."""
+    x = b.conv(f"{name}.conv", x, out_channels, kernel, stride, groups, dilation, bias, padding)
+    x = NORMS[norm](b, name, x, eps)
     return activate(b, name, x, activation)
 
 
-def conv_bn_act(b: Builder, x: Value, out_channels: int, kernel: int, stride: int, activation: str) -> Value:
-    """Convolution, batch norm, activation: stems and heads."""
-    x = b.conv("conv", x, out_channels, kernel, stride)
+def conv_bn_act(
+    b: Builder,
+    x: Value,
+    out_channels: int,
+    kernel: int,
+    stride: int,
+    activation: str,
+    groups: int = 1,
+    dilation: int = 1,
+) -> Value:
+    """Convolution, batch norm, activation: stems, heads, and plain layers, grouped or atrous if so told."""
+    x = b.conv("conv", x, out_channels, kernel, stride, groups, dilation)
     x = b.batch_norm("bn", x)
     return x if activation == "none" else b.op(activation, activation, x)
 

@@ -1,7 +1,10 @@
 """Spaces around MobileNetV1 and V2."""
 
+from collections.abc import Mapping
 from functools import partial
 
+from search_spaces.architecture import Option
+from search_spaces.preset import Preset
 from search_spaces.staged import Options, Stage, StagedSpace
 
 
@@ -71,3 +74,23 @@ def mobilenet_v1() -> StagedSpace:
     ]
     stem = Stage("stem", "conv_bn_act", 32, 2, options=layer, single=True)
     return StagedSpace("mobilenet_v1", [stem, *stages], width=(0.25, 0.5, 0.75, 1.0))
+
+
+def _v2_point(width: float) -> dict[str, Option]:
+    choices: dict[str, Option] = {"width": width, "resolution": 224}
+    for stage, depth in enumerate((2, 3, 4, 3, 3, 1), 2):
+        if stage < 7:
+            choices[f"stage{stage}.depth"] = depth
+        for layer in range(1, depth + 1):
+            choices |= {f"stage{stage}.layer{layer}.kernel": 3, f"stage{stage}.layer{layer}.expand": 6}
+    return choices
+
+
+_V1 = "Howard et al. 2017, arXiv:1704.04861"
+_V2 = "Sandler et al. 2018, arXiv:1801.04381"
+
+MOBILENET_PRESETS: Mapping[str, Preset] = {
+    "mobilenetv1_100": Preset(mobilenet_v1, _V1, {"width": 1.0}),
+    "mobilenetv2_100": Preset(mobilenet_v2, _V2, _v2_point(1.0)),
+    "mobilenetv2_140": Preset(mobilenet_v2, _V2, _v2_point(1.4)),
+}

@@ -1,5 +1,8 @@
 """Residual networks with bottlenecks."""
 
+from collections.abc import Mapping
+
+from search_spaces.preset import Preset
 from search_spaces.staged import Options, Stage, StagedSpace
 
 
@@ -12,3 +15,6 @@ def resnet(depths: tuple[int, int, int, int] = (3, 4, 6, 3)) -> StagedSpace:
     ]
     stem = Stage("stem", "resnet_stem", 64, 2, options={"kernel": (7,), "activation": ("relu",)}, single=True)
     return StagedSpace("resnet", [stem, *stages])
+
+
+RESNET_PRESETS: Mapping[str, Preset] = {"resnet50": Preset(resnet, "He et al. 2016, arXiv:1512.03385")}

@@ -1,0 +1,35 @@
+"""A known network as a point of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from search_spaces.architecture import Architecture, Option
+from search_spaces.graph import Graph, Shape
+from search_spaces.staged import StagedSpace
+from search_spaces.task import Classification, Task
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published network: the space that it lies in, its active choices, the paper, and its input size.
+
+    Two presets with the same ``space`` function are points
+    of the same space; a variant that no choice describes is a space of its own with one architecture.
+    """
+
+    space: Callable[[], StagedSpace]
+    paper: str
+    choices: Mapping[str, Option] = field(default_factory=dict)
+    input_size: int = 224
+
+    def architecture(self) -> Architecture:
+        """The network as a point of its space."""
+        return self.space().from_dict(self.choices)
+
+    def graph(self, input_shape: Shape | None = None, classes: int = 1000) -> Graph:
+        """The training graph as published, at any input shape (channels, height, width; default: the published)."""
+        task = Task(tuple(input_shape or (3, self.input_size, self.input_size)), Classification(classes))
+        space = self.space()
+        return space.network(space.from_dict(self.choices), task.input_shape, task.head)
