@@ -19,7 +19,7 @@ CONV = {"activation": ("relu6",)}
 
 
 def make_space() -> StagedSpace:
-    layer = {"kernel": (3, 5), "expand": (3, 6), "se_ratio": (0.0,), **CONV}
+    layer = {"kernel": (3, 5), "expand": (3, 6), "attention": ("none",), **CONV}
     return StagedSpace(
         "tiny",
         [

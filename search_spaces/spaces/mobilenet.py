@@ -26,8 +26,8 @@ def mobilenet_v2(
     ``divisor`` is what channels are rounded to.
     """
     early = 2 if early_strides else 1
-    layer: Options = {"kernel": kernel, "expand": (3, 6), "se_ratio": (0.0,), "activation": ("relu6",)}
-    first: Options = {"kernel": (3,), "expand": (1,), "se_ratio": (0.0,), "activation": ("relu6",)}
+    layer: Options = {"kernel": kernel, "expand": (3, 6), "attention": ("none",), "activation": ("relu6",)}
+    first: Options = {"kernel": (3,), "expand": (1,), "attention": ("none",), "activation": ("relu6",)}
     conv: Options = {"activation": ("relu6",)}
     stage = partial(Stage, divisor=divisor)
     return StagedSpace(
