@@ -45,11 +45,16 @@ def state_text(state: str) -> Text:
 
 
 def front_table(front: Json, spec: Json) -> Table:
-    """A front: accuracy, measured beside predicted, sizes, trial id; the winner is marked with a star."""
-    items: Sequence[Json] = front["items"]
-    winner = winner_id(items)
+    """A front: accuracy, measured beside predicted, sizes, trial id; the winner is marked with a star.
+
+    Baselines are marked too; those behind the front stand below it.
+    """
+    behind = [item for item in front["baselines"] if not item["on_front"] and "accuracy" in item["metrics"]]
+    items: Sequence[Json] = [*front["items"], *behind]
+    winner = winner_id(front["items"])
+    marks = "★ highest accuracy   ± 90 % interval" + ("   ◆ baseline" if front["baselines"] else "")
     # narrow enough for a terminal of 80 columns
-    table = _table(caption="★ highest accuracy   ± 90 % interval" if winner else None, padding=0)
+    table = _table(caption=marks if winner else None, padding=0)
     table.add_column("", width=1)
     columns = front_columns(spec, items)
     devices = {column.device for column in columns if column.device}
@@ -62,7 +67,8 @@ def front_table(front: Json, spec: Json) -> Table:
     for item in items:
         wins = item["trial_id"] == winner
         cells = [Text(_short(cell(item, column), column)) for column in columns]
-        table.add_row("★" if wins else "", *cells, item["trial_id"], style="bold green" if wins else "")
+        style = "bold green" if wins else "dim" if item in behind else ""
+        table.add_row("★" if wins else "◆" if item["baseline"] else "", *cells, item["trial_id"], style=style)
     return table
 
 

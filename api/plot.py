@@ -95,7 +95,7 @@ def _point(trial: Trial, trial_id: str, axis: Axis, on_front: set[int]) -> dict[
         "y_error": _short(y.error or 0.0),
         "measured": x.source != Source.PREDICTED,
         "front": trial.number in on_front,
-        "text": _lines(x, y, predicted, axis),
+        "text": [*([f"baseline {trial.baseline[:40]}"] if trial.baseline else []), *_lines(x, y, predicted, axis)],
     }
 
 

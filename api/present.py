@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from api.models import Export, Search, Trial, utcnow
 from api.schemas import (
+    BaselineItem,
     ErrorBody,
     EstimateOut,
     ExportOut,
@@ -52,6 +53,7 @@ def present_trial(row: Trial, trial: EngineTrial, spec: SearchSpec) -> TrialOut:
         architecture=trial.architecture,
         architecture_id=trial.architecture_id,
         fingerprint=trial.fingerprint,
+        baseline=trial.baseline,
         state=trial.state,
         rung=trial.rung,
         epochs=trial.epochs,
@@ -65,11 +67,17 @@ def present_trial(row: Trial, trial: EngineTrial, spec: SearchSpec) -> TrialOut:
     )
 
 
+def present_baseline(trial_id: str, trial: EngineTrial, spec: SearchSpec, on_front: bool) -> BaselineItem:
+    item = present_front_item(trial_id, trial, spec)
+    return BaselineItem(**dict(item), state=trial.state, on_front=on_front, error=trial.error)
+
+
 def present_front_item(trial_id: str, trial: EngineTrial, spec: SearchSpec) -> FrontItem:
     return FrontItem(
         trial_id=trial_id,
         number=trial.number,
         architecture=trial.architecture,
+        baseline=trial.baseline,
         metrics=figures(trial, spec),
         predicted=figures(trial, spec, Source.PREDICTED),
         proxies=dict(trial.proxies),

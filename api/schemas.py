@@ -89,6 +89,7 @@ class TrialOut(_Out):
     architecture: str
     architecture_id: str
     fingerprint: str
+    baseline: str | None
     state: str
     rung: int
     epochs: int
@@ -102,22 +103,38 @@ class TrialOut(_Out):
 
 
 class FrontItem(_Out):
-    """One Pareto-optimal trial: its best figures, and what was predicted before it was measured."""
+    """One Pareto-optimal trial: its best figures, and what was predicted before it was measured.
+
+    ``baseline`` is the name under which the specification lists it as a baseline, null for what was found.
+    """
 
     trial_id: str
     number: int
     architecture: str
+    baseline: str | None
     metrics: dict[str, EstimateOut]
     predicted: dict[str, EstimateOut]
     proxies: dict[str, float | None]
 
 
+class BaselineItem(FrontItem):
+    """A baseline, wherever it ended; ``error`` says why where that is not on or behind the front."""
+
+    state: str
+    on_front: bool
+    error: str | None
+
+
 class FrontOut(_Out):
-    """A front. ``basis`` says what it compares: finished trials as measured, or zero-shot scores."""
+    """A front. ``basis`` says what it compares: finished trials as measured, or zero-shot scores.
+
+    ``baselines`` has the baselines of the specification, on the front or not.
+    """
 
     basis: Literal["measured", "zero_shot_score"]
     rung: int
     items: list[FrontItem]
+    baselines: list[BaselineItem]
     next_page_token: str | None = None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from latency_models.device import parse_device
 from latency_models.profile import Profile
+from nas.baselines import baseline_architectures
 from nas.datasets import get_dataset_facts
 from nas.feasibility import Feasibility
 from nas.scores import SCORES
@@ -35,6 +36,7 @@ def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:
     known(spec.score, SCORES, "score", "score")
     task = task_of(spec)
     space.check_task(task)
+    baseline_architectures(spec.baselines, space)
     predictors = {}
     for device in spec.devices:
         profile = profile_of(device, spec.space, task)

@@ -27,6 +27,11 @@ def front(spec: SearchSpec, trials: Sequence[Trial], rung: int | None = None) ->
     return [candidates[i] for i in sorted(kept, key=lambda i: (*values[i], candidates[i].number))]
 
 
+def baselines(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that the specification lists as baselines, in its order, wherever they ended."""
+    return [trial for trial in trials if trial.baseline is not None]
+
+
 def winner(spec: SearchSpec, trials: Sequence[Trial]) -> Trial | None:
     """The front's trial of highest validation accuracy, ties to the lower latency; None without a front."""
     device = spec.devices[0] if spec.devices else None

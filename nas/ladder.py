@@ -52,10 +52,11 @@ def decide(trials: Sequence[Trial], spec: SearchSpec) -> Decision:
 
 def progress(trials: Sequence[Trial], spec: SearchSpec) -> tuple[int, int]:
     """Rungs completed, and rungs that will have been completed when nothing fails."""
-    entering = min(spec.budget.trainings, len(trials))
+    fixed = sum(t.baseline is not None for t in trials)
+    entering = min(spec.budget.trainings, len(trials)) - fixed
     total = 0
     for _ in spec.rungs:
-        total += entering
+        total += fixed + entering
         entering = ceil(entering / spec.eta)
     return min(total, sum(trial.rung for trial in trials)), total
 
@@ -70,14 +71,17 @@ def climbers(trials: Sequence[Trial], spec: SearchSpec, rung: int) -> list[Trial
     """The trials that climb from ``rung``, best first, given those that completed it.
 
     From rung 0 the budget's number of trainings, one a network (isomorphic networks train once); from
-    the others ceil(n / eta).
+    the others ceil(n / eta). Baselines always climb and take no place from others after rung 0.
     """
+    baselines = [t for t in trials if t.baseline is not None]
     if rung == 0:
         scored = [t for t in trials if any(value is not None for value in t.proxies.values())]
-        order = ranked(scored, spec, 0)
+        order = [*baselines, *(t for t in ranked(scored, spec, 0) if t.baseline is None)]
         distinct = {t.fingerprint: t for t in reversed(order)}
-        return [t for t in order if distinct[t.fingerprint] is t][: spec.budget.trainings]
-    return ranked(trials, spec, rung)[: ceil(len(trials) / spec.eta)]
+        others = [t for t in order if distinct[t.fingerprint] is t and t.baseline is None]
+        return [*baselines, *others][: spec.budget.trainings]
+    others = ranked([t for t in trials if t.baseline is None], spec, rung)
+    return [*baselines, *others[: ceil(len(others) / spec.eta)]]
 
 
 def ranked(trials: Sequence[Trial], spec: SearchSpec, rung: int) -> list[Trial]:

@@ -15,6 +15,7 @@ from latency_models.device import parse_device
 from latency_models.estimate import Source
 from latency_models.profile import Profile, ProfilingStopped, profile_device
 from nas.admission import task_of
+from nas.baselines import baseline_architectures
 from nas.feasibility import ARITHMETIC, Feasibility, Predictor
 from nas.finish import measure_trials
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
@@ -179,6 +180,7 @@ class _Search:
             seed=spec.seed,
         )
         strategy.tell([self._scored(trial) for trial in self.history])
+        self._score_baselines(predictors, strategy)
         while (missing := spec.budget.scored - len(self.trials)) > 0 and not self.out_of_time():
             if any(trial.state != TrialState.SCORED and trial.state not in FINAL for trial in self.trials.values()):
                 return  # training had begun before an interruption: the time for exploring was over
@@ -191,6 +193,15 @@ class _Search:
             self.observer.rejected({bound: n for bound, n in strategy.rejected.items() if bound != REPEATED})
             self._score(proposals, predictors, strategy)
         self.observer.phase("explore", len(self.trials), spec.budget.scored)
+
+    def _score_baselines(self, predictors: Mapping[str, Predictor], strategy: Strategy) -> None:
+        """Makes the first trials of the baselines, whatever the bounds say: they are there to compare with."""
+        known = {trial.architecture_id for trial in self.trials.values()}
+        named = baseline_architectures(self.spec.baselines, self.space).items()
+        missing = [Proposal(arch, {"baseline": name}) for name, arch in named if arch.id not in known]
+        if missing:
+            self.stop_if_asked()
+            self._score(missing, predictors, strategy)
 
     def _score(self, proposals: Sequence[Proposal], predictors: Mapping[str, Predictor], strategy: Strategy) -> None:
         spec = self.spec

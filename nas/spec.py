@@ -126,6 +126,7 @@ class SearchSpec(_Wire):
     eta: Annotated[int, Field(ge=2, le=100, strict=True)] = 3
     training: Training = Training()
     measure: Literal["last_rung", "trained"] = "last_rung"
+    baselines: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=20_000)], ...], Field(max_length=32)] = ()
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     labels: Annotated[
         dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=1000)]], Field(max_length=64)
@@ -150,6 +151,14 @@ class SearchSpec(_Wire):
         if len(set(keys)) < len(keys):
             raise ValueError("the same metric on the same device stands twice")
         return objectives
+
+    @model_validator(mode="after")
+    def _room_for_baselines(self) -> Self:
+        if len(self.baselines) > self.budget.trainings:
+            raise ValueError(
+                f"{len(self.baselines)} baselines, but {self.budget.trainings} trainings: all of them train"
+            )
+        return self
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -55,6 +55,12 @@ class Trial:
     notes: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
 
+    @property
+    def baseline(self) -> str | None:
+        """The name under which the specification lists it as a baseline; None for a proposal of the strategy."""
+        name: str | None = self.notes.get("baseline")
+        return name
+
     def find(
         self, metric: str, device: str | None = None, *, rung: int | None = None, source: Source | None = None
     ) -> Measurement | None:

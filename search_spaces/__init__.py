@@ -25,6 +25,7 @@ __all__ = [
     "Task",
     "get_preset",
     "get_space",
+    "presets_in",
 ]
 
 
@@ -66,6 +67,12 @@ def get_space(name: str, **options: Any) -> SearchSpace:
         raise UnknownName(f"unknown search space {name!r}", hint=nearest(name, list(SPACES)), field="space")
     space: SearchSpace = SPACES[name].make(**options)
     return space
+
+
+def presets_in(name: str) -> list[str]:
+    """The presets that are points of the space of that name, by name."""
+    entry = SPACES.get(name)
+    return [] if entry is None else [preset for preset, known in PRESETS.items() if known.space is entry.make]
 
 
 def get_preset(name: str) -> Preset:

@@ -7,7 +7,7 @@ from support_trials import make_spec, make_trial
 
 from nas.front import front, winner, zero_shot_scores
 from nas.ladder import climbers, decide, progress
-from nas.trial import TrialState
+from nas.trial import Trial, TrialState
 
 SPEC = make_spec()
 
@@ -23,6 +23,27 @@ def test_the_non_dominated_enter_the_first_rung() -> None:
     decision = decide(scored(), SPEC)
     assert sorted(decision.jobs) == [(0, 1), (2, 1), (4, 1), (6, 1)]
     assert set(decision.states.values()) == {TrialState.TRAINING}
+
+
+def as_baseline(trial: Trial, name: str) -> Trial:
+    return replace(trial, notes={"baseline": name})
+
+
+def test_baselines_always_climb_and_take_no_place_from_others() -> None:
+    trials = scored()
+    trials[7] = as_baseline(trials[7], "known")  # dominated by most
+    entered = [t.number for t in climbers(trials, SPEC, 0)]
+    assert entered[0] == 7
+    assert len(entered) == SPEC.budget.trainings
+    for number, accuracy in ((0, 0.95), (2, 0.80), (4, 0.85), (6, 0.70), (7, 0.10)):
+        baseline = trials[number].baseline
+        trials[number] = trained(number, accuracy, trials[number].measurements[0].value)
+        if baseline:
+            trials[number] = as_baseline(trials[number], baseline)
+    done = [trials[number] for number in entered]
+    climbing = [t.number for t in climbers(done, SPEC, 1)]
+    assert climbing[0] == 7
+    assert len(climbing) == 2  # the baseline, and ceil(3 / 3) of the others
 
 
 def test_isomorphic_networks_train_once() -> None:

@@ -5,20 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support_trials import DEVICE, make_spec
 
 from latency_models.device import parse_device
 from latency_models.estimate import Source
 from latency_models.profile import Profile, profile_device
+from nas.baselines import baseline_architectures
 from nas.datasets import get_dataset_facts
 from nas.exporters import ExportFailed, export
-from nas.front import front, winner
+from nas.front import baselines, front, winner
 from nas.runners import make_runner
 from nas.search import Outcome, run_search
 from nas.spec import SearchSpec
 from nas.trial import Trial, TrialState
-from search_spaces import Task, get_space
+from search_spaces import Task, get_preset, get_space
+from search_spaces.errors import InvalidSpec
 
 
 class Profiles:
@@ -118,6 +121,49 @@ def test_it_ends_with_a_front_of_finished_trials(whole: tuple[Path, Recorder, Ou
     assert winner(SPEC, trials) in best
     assert all(t.find("params").value <= 60_000 for t in trials)  # type: ignore[union-attr]
     assert recorder.counts["params <= 60000"] + recorder.counts["macs <= 700000"] > 0
+
+
+def test_baselines_are_scored_first_train_to_the_end_and_are_shown(tmp_path: Path) -> None:
+    space = get_space(SPEC.space)
+    task = get_dataset_facts(SPEC.dataset).task
+    draws = (space.sample(np.random.default_rng(seed)) for seed in range(1000))
+    # one that breaks the bound on parameters, and trains fast
+    known = next(
+        space.to_string(arch)
+        for arch in draws
+        if (graph := space.graph(arch, task)).params > 60_000 and graph.macs < 1_500_000
+    )
+    smallest = space.to_string(space.smallest())
+    spec = SPEC.model_copy(update={"baselines": (known, smallest)})
+    recorder = Recorder()
+    assert run(spec, tmp_path, recorder).state == "SUCCEEDED"
+    trials = recorder.latest()
+    assert [t.baseline for t in trials[:3]] == [known, smallest, None]
+    assert len(trials) == spec.budget.scored
+    assert [t.architecture for t in baselines(trials)] == [known, smallest]
+    assert {t.rung for t in baselines(trials)} == {len(spec.rungs)}
+    assert trials[0].state == TrialState.INFEASIBLE
+    assert trials[1].state == TrialState.SUCCEEDED
+    assert "params" in (trials[0].error or "")
+    again = Recorder()
+    assert run(spec, tmp_path, again, history=trials[:2]).state == "SUCCEEDED"
+    repeated = {t.number: t.architecture_id for t in again.latest()}
+    assert {n: repeated[n] for n in range(2, 12)} == {t.number: t.architecture_id for t in trials[2:]}
+
+
+def test_baselines_that_are_not_of_the_space_are_refused() -> None:
+    space = get_space("mobilenet_v2")
+    found = baseline_architectures(["mobilenetv2_100", space.to_string(space.smallest())], space)
+    assert found["mobilenetv2_100"] == get_preset("mobilenetv2_100").architecture()
+    for names, message in (
+        (["resnet50"], "no point of space mobilenet_v2"),
+        (["mobilenetv2_10O"], "unknown preset"),
+        (["width=9.0"], "no option"),
+        (["mobilenetv2_100", "mobilenetv2_100"], "twice"),
+    ):
+        with pytest.raises(InvalidSpec, match=message) as caught:
+            baseline_architectures(names, space)
+        assert caught.value.field == f"baselines.{len(names) - 1}"
 
 
 def test_figures_say_where_they_come_from(whole: tuple[Path, Recorder, Outcome]) -> None:

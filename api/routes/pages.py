@@ -19,7 +19,7 @@ from api.errors import InvalidQuery, NotFound, kind_of
 from api.models import FINISHED, Search, Trial
 from api.plot import axes, plot_data
 from api.present import present_front_item, present_search, spec_of
-from nas.front import front, winner
+from nas.front import baselines, front, winner
 from nas.spec import SearchSpec
 from nas.trial import Trial as EngineTrial
 from nas.trial import TrialState
@@ -116,10 +116,13 @@ def _table(
         trained = [(m.rung, m.value, t) for t in trials if (m := t.find("accuracy")) is not None]
         shown = [t for *_, t in sorted(trained, key=lambda entry: (-entry[0], -entry[1], entry[2].number))]
     items = [present_front_item(ids[t.number], t, spec).model_dump() for t in shown[: len(best) or TRAINED_SHOWN]]
+    behind = [t for t in baselines(trials) if best and t not in best and t.find("accuracy") is not None]
+    beside = [present_front_item(ids[t.number], t, spec).model_dump() for t in behind]
     epochs = {ids[t.number]: t.epochs for t in shown}
     return {
         "items": items,
-        "columns": figures.front_columns(spec.model_dump(), items),
+        "behind": beside,
+        "columns": figures.front_columns(spec.model_dump(), [*items, *beside]),
         "is_front": bool(best),
         "epochs": epochs,
         "trained": len(shown) if not best else None,

@@ -9,11 +9,11 @@ from api import store, trial_store
 from api.dependencies import DatabaseOf, PageSize, PageToken, ReadSession, SettingsOf, WriteSession
 from api.errors import InvalidQuery
 from api.models import SearchState
-from api.present import present_front_item, present_search, present_trial, spec_of
+from api.present import present_baseline, present_front_item, present_search, present_trial, spec_of
 from api.profile_store import Profiles
 from api.schemas import FrontOut, PageOut, SearchCreated, SearchOut, TrialOut
 from nas.admission import check_spec
-from nas.front import front
+from nas.front import baselines, front
 from nas.spec import SearchSpec
 from nas.trial import TrialState
 
@@ -110,7 +110,12 @@ def get_front(
         )
     rows = trial_store.load_rows(session, search_id)
     ids = {row.number: row.id for row in rows}
-    chosen = front(spec, [trial_store.as_trial(row) for row in rows], 0 if rung == 0 else None)
+    trials = [trial_store.as_trial(row) for row in rows]
+    chosen = front(spec, trials, 0 if rung == 0 else None)
     basis: Literal["measured", "zero_shot_score"] = "zero_shot_score" if rung == 0 else "measured"
     items = [present_front_item(ids[trial.number], trial, spec) for trial in chosen]
-    return FrontOut(basis=basis, rung=0 if rung == 0 else last, items=items)
+    on_front = {trial.number for trial in chosen}
+    compared = [
+        present_baseline(ids[trial.number], trial, spec, trial.number in on_front) for trial in baselines(trials)
+    ]
+    return FrontOut(basis=basis, rung=0 if rung == 0 else last, items=items, baselines=compared)
