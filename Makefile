@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-all demo test lint format clean
+.PHONY: help install install-all demo test conformance lint format clean
 
 BIN := .venv/bin
 
@@ -14,6 +14,7 @@ help:
 	@echo "make install-all  the same, and ExecuTorch and the PostgreSQL driver"
 	@echo "make demo         a real search on handwritten digits, from HTTP to a checked ONNX file, in ./demo"
 	@echo "make test         lint, types, import contracts, tests"
+	@echo "make conformance  every option of every block, more of every space, every preset: about ? min"
 	@echo "make lint         the same without the tests"
 	@echo "make format       let ruff rewrite the sources"
 	@echo "make clean        remove .venv, ./demo and the caches"
@@ -36,6 +37,9 @@ lint: install
 # pytest last: its summary is the last line
 test: lint
 	@$(BIN)/python -m pytest
+
+conformance: install
+	@CONFORMANCE=full $(BIN)/python -m pytest tests/test_conformance.py
 
 format: install
 	@$(BIN)/python -m ruff check --fix .
