@@ -135,6 +135,8 @@ def features(unit: Unit) -> dict[str, float]:
             found[f"filled:{family}"] += taps * filled
         elif node.op == "linear":
             found["macs:linear"] += prod(read[0]) * node.shape[-1]
+        elif node.op == "matmul":
+            found["macs:matmul"] += prod(node.shape) * read[0][-1]
     found["weights"] = BYTES * sum(prod(w.shape) for entry in graph.entries().values() for w in entry.values())
     found["inputs"] = BYTES * sum(prod(shape) for shape in graph.inputs)
     found["outputs"] = BYTES * sum(prod(shape) for shape in graph.output_shapes)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support_graphs import TASK
 
 from nas.jobs import ScoreJob
 from nas.proxies import PROXIES, get_proxy_facts
 from nas.proxies.compute import compute, score_architecture
 from nas.proxies.passes import Passes
-from search_spaces import get_space
+from nas.scores import SCORES
+from search_spaces import SPACES, get_space
 from search_spaces.builder import Builder
 from search_spaces.errors import UnknownName
 from search_spaces.graph import Graph
@@ -175,6 +177,20 @@ def test_every_pass_runs_once_for_all_proxies() -> None:
     values = compute(ALL * 2, passes)
     assert sorted(passes.runs) == sorted(EVERY_PASS)
     assert len(forwards) == 2  # one on the batch, one for synflow
+    assert all(value is not None for value in values.values())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_default_score_reads_networks_of_every_space(name: str) -> None:
+    space = get_space(name)
+    rng = np.random.default_rng(0)
+    arch = space.crossover(space.smallest(), space.sample(rng), rng)
+    while name == "nas_bench_201" and "none" in space.to_string(arch):
+        arch = space.mutate(arch, rng)
+    torch.manual_seed(0)
+    network = TorchNetwork(space.graph(arch, TASK))
+    passes = passes_of(network, torch.randn(4, *network.graph.inputs[0]), [0, 1, 2, 3])
+    values = compute(SCORES["default"].proxies, passes)
     assert all(value is not None for value in values.values())
 
 

@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.proxies import Pass
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import OPS
 from search_spaces.torch_network import TorchNetwork
 
-THRESHOLDS = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu"})
+THRESHOLDS = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "squared_relu", "star_relu"})
 """Activations whose input's sign says whether the unit is on."""
-LINEARISED = THRESHOLDS | {"batch_norm"}
-"""What the synflow pass bypasses."""
+NORMS = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "response_norm", "l2_norm"})
+LINEARISED = THRESHOLDS | NORMS
+"""What the synflow pass bypasses. A norm over channels would cut off the flow of an even input."""
 
 
 class Forward(NamedTuple):
@@ -70,7 +72,7 @@ class Passes:
 
         images = self._images.clone(memory_format=torch.preserve_format).requires_grad_()
         hooks = [
-            self.network.get_submodule(node.name).register_forward_pre_hook(collect)
+            _module(self.network, node).register_forward_pre_hook(collect)
             for node in self.graph.nodes
             if node.op in THRESHOLDS
         ]
@@ -129,8 +131,9 @@ def _flows(total: Tensor, weights: list[nn.Parameter]) -> list[Flow]:
 
 @contextmanager
 def _absolute_double(network: TorchNetwork) -> Iterator[None]:
-    """Parameters replaced by their absolute values in double precision."""
-    parameters = list(network.parameters())
+    """Parameters, and fixed tensors of the network, replaced by their absolute values in double precision."""
+    fixed = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    parameters = [*network.parameters(), *fixed]
     originals = [parameter.data for parameter in parameters]
     for parameter in parameters:
         parameter.data = parameter.data.double().abs()
@@ -144,11 +147,7 @@ def _absolute_double(network: TorchNetwork) -> Iterator[None]:
 @contextmanager
 def _bypassed(network: TorchNetwork) -> Iterator[None]:
     """Batch norm and activations replaced by the identity."""
-    modules = [
-        network.get_submodule(node.weights if node.op == "batch_norm" else node.name)
-        for node in network.graph.nodes
-        if node.op in LINEARISED
-    ]
+    modules = [_module(network, node) for node in network.graph.nodes if node.op in LINEARISED]
     for module in modules:
         module.forward = _identity
     try:
@@ -156,6 +155,10 @@ def _bypassed(network: TorchNetwork) -> Iterator[None]:
     finally:
         for module in modules:
             module.__dict__.pop("forward", None)  # a shared module stands here twice
+
+
+def _module(network: TorchNetwork, node: Node) -> nn.Module:
+    return network.get_submodule(node.name if OPS[node.op].weights is None else node.weights)
 
 
 def _identity(x: Tensor) -> Tensor:
