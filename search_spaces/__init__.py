@@ -10,7 +10,12 @@ from search_spaces.errors import UnknownName, nearest
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.preset import Preset
 from search_spaces.presets import PRESETS
+from search_spaces.spaces.efficientnet import efficientnet
+from search_spaces.spaces.fbnet import fbnet
+from search_spaces.spaces.ghostnet import ghostnet_v2
+from search_spaces.spaces.mnasnet import mnasnet
 from search_spaces.spaces.mobilenet import mobilenet_v2, mobilenet_v2_small
+from search_spaces.spaces.mobilenet_v3 import mobilenet_v3
 from search_spaces.task import Classification, Task
 
 __all__ = [
@@ -48,10 +53,35 @@ SPACES: Mapping[str, SpaceEntry] = {
         "mobilenet_v2 without its early strides, for inputs of 8 to 32 pixels",
         "Sandler et al. 2018, arXiv:1801.04381",
     ),
+    "mobilenet_v3": SpaceEntry(
+        mobilenet_v3,
+        "MobileNetV3 as in once-for-all: resolution, width, and depth, kernel, expansion; 128 to 224 pixels",
+        "Cai et al. 2020, arXiv:1908.09791",
+    ),
+    "mnasnet": SpaceEntry(
+        mnasnet,
+        "MnasNet: width, and kernel, expansion, attention, depth, filters of each stage",
+        "Tan et al. 2019, arXiv:1807.11626",
+    ),
+    "efficientnet": SpaceEntry(
+        efficientnet,
+        "EfficientNet: resolution, width, and block, kernel, expansion, depth of each stage; 128 to 380 pixels",
+        "Tan and Le 2019, arXiv:1905.11946",
+    ),
+    "fbnet": SpaceEntry(
+        fbnet,
+        "22 layers of nine blocks: inverted residuals by kernel, expansion and groups, or none",
+        "Wu et al. 2019, arXiv:1812.03443",
+    ),
     "nas_bench_201": SpaceEntry(
         NasBench201,
         "cells of four nodes, six edges and five operations",
         "Dong and Yang 2020, arXiv:2001.00326",
+    ),
+    "ghostnet_v2": SpaceEntry(
+        ghostnet_v2,
+        "ghost bottlenecks: resolution, width, depth, expansion, kernels, both kinds of attention; 96 to 224 pixels",
+        "Tang et al. 2022, arXiv:2211.12905",
     ),
 }
 """Every search space by name."""

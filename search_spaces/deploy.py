@@ -1,20 +1,20 @@
 """From the network that is trained to the network that runs: one list of passes.
 
-A pass drops what only training needs, or folds a batch norm into the layer before it. The structure is
-rewritten once per block graph; weights follow by the list of folds.
+The structure is rewritten once per block graph by the passes of ``search_spaces.deploy_rules``; weights follow by
+the expressions that the passes leave behind.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.builder import Builder, Value
-from search_spaces.cost import readers
+from search_spaces.affine import Expression, Get
+from search_spaces.deploy_rules import PASSES, Draft, Step
 from search_spaces.errors import InvalidGraph
 from search_spaces.graph import Graph, Item
 from search_spaces.ops import OPS
@@ -23,32 +23,28 @@ Weights = dict[str, NDArray[np.float32]]
 """Tensors by ``<entry>.<tensor>``."""
 
 
-class Fold(NamedTuple):
-    """A batch norm that disappears into the layer that it follows; entries as named in the graph."""
-
-    layer: str
-    norm: str
-    eps: float
-
-
 def deploy(graph: Graph, weights: Mapping[str, NDArray[Any]] | None = None) -> tuple[Graph, Weights]:
     """The deployed graph and its weights; without weights the second is empty.
 
-    Equal to the training graph in eval mode up to rounding; folding computes in float64.
+    What only training needs is dropped. Batch norms and factors fold into the layers beside them, parallel layers
+    become one, learned positions and shifts become plain convolutions. Never more MACs than the training graph, a
+    shift apart. Equal to the training graph in eval mode up to rounding; weights are computed in float64.
     Raises: InvalidGraph if a tensor is missing or has another shape.
     """
-    deployed, _, _ = _rewritten(graph)
+    deployed = _deployed(graph).graph
     if weights is None:
         return deployed, {}
     check_weights(graph, weights)
-    folded = {fold.layer: fold for fold in _folds(graph)}
+    recipes = _recipes(graph)
     out: Weights = {}
     for entry, tensors in deployed.entries().items():
-        if entry in folded:
-            out[f"{entry}.weight"], out[f"{entry}.bias"] = _fold(weights, folded[entry])
+        if entry in recipes:
+            prefix, recipe = recipes[entry]
+            changed = recipe.evaluate(_below(weights, prefix))._asdict()
         else:
-            for tensor in tensors:
-                out[f"{entry}.{tensor}"] = np.ascontiguousarray(weights[f"{entry}.{tensor}"], dtype=np.float32)
+            changed = {tensor: weights[f"{entry}.{tensor}"] for tensor in tensors}
+        for tensor in tensors:
+            out[f"{entry}.{tensor}"] = np.ascontiguousarray(changed[tensor], dtype=np.float32)
     return deployed, out
 
 
@@ -62,59 +58,17 @@ def check_weights(graph: Graph, weights: Mapping[str, NDArray[Any]]) -> None:
                 raise InvalidGraph(f"weight {entry}.{tensor} is {found}", hint=f"shape {weight.shape}")
 
 
-def _fold(weights: Mapping[str, NDArray[Any]], fold: Fold) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    def get(name: str) -> NDArray[np.float64]:
-        return np.asarray(weights[name], dtype=np.float64)
-
-    scale = get(f"{fold.norm}.weight") / np.sqrt(get(f"{fold.norm}.running_var") + fold.eps)
-    kernel = get(f"{fold.layer}.weight")
-    bias = get(f"{fold.layer}.bias") if f"{fold.layer}.bias" in weights else 0.0
-    kernel = kernel * scale.reshape(-1, *(1,) * (kernel.ndim - 1))
-    bias = get(f"{fold.norm}.bias") + (bias - get(f"{fold.norm}.running_mean")) * scale
-    return kernel.astype(np.float32), bias.astype(np.float32)
+def _below(weights: Mapping[str, NDArray[Any]], prefix: str) -> Get:
+    return lambda name: weights[prefix + name]
 
 
-_Block = tuple[Graph, tuple[int, ...], bool]
-
-
-def _rewritten(graph: Graph) -> _Block:
-    block: _Block = graph.memo("deployed", _rewrite)
-    return block
-
-
-def _norms(graph: Graph) -> dict[int, int]:
-    """Index of a layer -> index of the batch norm that folds into it, among the items of this graph."""
-    reads = readers(graph)
-    used = Counter(item.weights for item in graph.items)
-    made: dict[int, int] = {}
-    value = len(graph.inputs)
-    pairs = {}
-    for index, item in enumerate(graph.items):
-        if item.op == "batch_norm":
-            layer = made.get(item.inputs[0])
-            # a value that others read keeps its value, an entry that others share keeps its weights
-            if layer is not None and reads[item.inputs[0]] == 1 and item.inputs[0] not in graph.outputs:
-                before = graph.items[layer]
-                if before.op in ("conv", "linear") and used[before.weights] == used[item.weights] == 1:
-                    pairs[layer] = index
-        made[value] = index
-        value += len(item.shapes)
-    return pairs
-
-
-def _folds(graph: Graph) -> list[Fold]:
-    """Every fold of the graph and of the blocks in it."""
-
-    def here(sub: Graph) -> tuple[Fold, ...]:
-        return tuple(
-            Fold(sub.items[a].weights, sub.items[b].weights, sub.items[b].attrs["eps"]) for a, b in _norms(sub).items()
-        )
-
-    found: list[Fold] = []
+def _recipes(graph: Graph) -> dict[str, tuple[str, Expression]]:
+    """What every layer that changes becomes, by its entry, and the prefix of the entries in the expression."""
+    found: dict[str, tuple[str, Expression]] = {}
 
     def walk(sub: Graph, prefix: str) -> None:
-        for fold in sub.memo("folds", here):
-            found.append(Fold(prefix + fold.layer, prefix + fold.norm, fold.eps))
+        for entry, recipe in _deployed(sub).recipes.items():
+            found[prefix + entry] = (prefix, recipe)
         for item in sub.items:
             if isinstance(item.op, Graph):
                 walk(item.op, f"{prefix}{item.weights}.")
@@ -123,53 +77,91 @@ def _folds(graph: Graph) -> list[Fold]:
     return found
 
 
-def _alive(graph: Graph) -> list[bool]:
-    """Whether an item's result reaches an output."""
-    starts = []
+class _Deployed(NamedTuple):
+    """A block after the passes: its graph, what it returns (``~i``: input ``i``), and the layers that changed."""
+
+    graph: Graph
+    returned: tuple[int, ...]
+    recipes: Mapping[str, Expression]
+
+
+def _deployed(graph: Graph) -> _Deployed:
+    block: _Deployed = graph.memo("deployed", _deploy)
+    return block
+
+
+def _deploy(graph: Graph) -> _Deployed:
+    draft = _draft(graph)
+    for rewrite in PASSES:
+        draft = rewrite(draft)
+    made = tuple(dict.fromkeys([v for v in draft.outputs if v >= len(graph.inputs)]))
+    returned = tuple([made.index(v) if v >= len(graph.inputs) else ~v for v in draft.outputs])
+    recipes = {item.weights: recipe for item, _, recipe in draft.steps if recipe is not None}
+    return _Deployed(_assembled(graph, draft, made), returned, recipes)
+
+
+def _assembled(graph: Graph, draft: Draft, outputs: tuple[int, ...]) -> Graph:
+    """The steps as a graph, with values renumbered; names and shapes are those of the training graph."""
+    number = {value: value for value in range(len(graph.inputs))}
+    entries: dict[str, int] = {}
+    items: list[Item] = []
+    macs = matmul_macs = 0
+    for item, makes, _ in draft.steps:
+        if isinstance(item.op, Graph):
+            entries[item.weights] = item.op.params
+            macs += item.op.macs
+            matmul_macs += item.op.matmul_macs
+        else:
+            row, shapes = OPS[item.op], tuple([draft.shapes[v] for v in item.inputs])
+            if row.weights is not None:
+                needs = row.weights(item.attrs, shapes).values()
+                entries[item.weights] = sum([prod(w.shape) for w in needs if w.trainable])
+            macs += row.macs(item.attrs, shapes, item.shapes[0]) if row.macs else 0
+            matmul_macs += row.matmul_macs(item.attrs, shapes, item.shapes[0]) if row.matmul_macs else 0
+        inputs = tuple([number[v] for v in item.inputs])
+        items.append(item if inputs == item.inputs else item._replace(inputs=inputs))
+        for value in makes:
+            number[value] = len(number)
+    shapes = tuple([draft.shapes[v] for v in outputs])
+    numbers = tuple([number[v] for v in outputs])
+    return Graph(graph.inputs, tuple(items), numbers, shapes, sum(entries.values()), macs, matmul_macs)
+
+
+def _draft(graph: Graph) -> Draft:
+    """The graph with its blocks deployed; a value that a block hands through is the one that it was given."""
+    same: dict[int, int] = {}
+    steps: list[Step] = []
     value = len(graph.inputs)
     for item in graph.items:
-        starts.append(value)
+        makes = tuple(range(value, value + len(item.shapes)))
         value += len(item.shapes)
-    needed = set(graph.outputs)
-    alive = [False] * len(graph.items)
-    for index in reversed(range(len(graph.items))):
-        item = graph.items[index]
-        if any(v in needed for v in range(starts[index], starts[index] + len(item.shapes))):
-            alive[index] = True
-            needed.update(item.inputs)
-    return alive
-
-
-def _rewrite(graph: Graph) -> _Block:
-    b = Builder(graph.inputs)
-    norms = _norms(graph)
-    gone = set(norms.values())
-    values: list[Value | None] = list(b.inputs)
-    for index, (item, alive) in enumerate(zip(graph.items, _alive(graph), strict=True)):
-        if not alive:
-            values.extend([None] * len(item.shapes))
-            continue
-        inputs = [values[v] for v in item.inputs]
-        given = [v for v in inputs if v is not None]
-        if index in gone or (isinstance(item.op, str) and OPS[item.op].train_only):
-            values.append(given[0])
-        elif isinstance(item.op, Graph):
-            values.extend(_call(b, item, item.op, given))
+        inputs = tuple([same.get(v, v) for v in item.inputs]) if same else item.inputs
+        if isinstance(item.op, Graph):
+            called, makes = _call(item, item.op, inputs, makes, same)
+            if called.items:
+                # dropping items may have made two inputs one
+                inputs = tuple(dict.fromkeys(inputs))
+                steps.append(Step(item._replace(op=called, inputs=inputs, shapes=called.output_shapes), makes))
         else:
-            attrs = {**item.attrs, "bias": True} if index in norms else dict(item.attrs)
-            values.append(b.op(item.name, item.op, *given, weights=item.weights, **attrs))
-    outputs = [values[v] for v in graph.outputs]
-    return b.close([v for v in outputs if v is not None])
+            steps.append(Step(item if inputs is item.inputs else item._replace(inputs=inputs), makes))
+    outputs = tuple([same.get(v, v) for v in graph.outputs])
+    return Draft(graph.value_shapes, tuple(steps), outputs)
 
 
-def _call(b: Builder, item: Item, block: Graph, inputs: list[Value]) -> list[Value]:
-    sub, returned, _ = _rewritten(block)
-    # dropping items may have made two inputs one
-    distinct = tuple(dict.fromkeys(inputs))
+def _call(
+    item: Item, block: Graph, inputs: tuple[int, ...], makes: tuple[int, ...], same: dict[int, int]
+) -> tuple[Graph, tuple[int, ...]]:
+    """The deployed block and the values that it still makes; enters into ``same`` those that equal others."""
+    called, returned, _ = _deployed(block)
+    made: dict[int, int] = {}
+    for value, index in zip(makes, returned, strict=True):
+        equal = inputs[~index] if index < 0 else made.setdefault(index, value)
+        if equal != value:
+            same[value] = equal
+    distinct = list(dict.fromkeys(inputs))
     if len(distinct) < len(inputs):
-        sub = _merge_inputs(sub, tuple(distinct.index(v) for v in inputs))
-    made = b.call(item.name, sub, distinct, item.weights) if sub.items else ()
-    return [inputs[~i] if i < 0 else made[i] for i in returned]
+        called = _merge_inputs(called, tuple([distinct.index(v) for v in inputs]))
+    return called, tuple([made[index] for index in sorted(made)])
 
 
 def _merge_inputs(graph: Graph, position: tuple[int, ...]) -> Graph:

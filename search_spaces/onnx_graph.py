@@ -13,6 +13,8 @@ from onnx import TensorProto, helper
 
 from search_spaces.deploy import Weights, check_weights
 from search_spaces.graph import Graph, Node, Shape
+from search_spaces.onnx_learned import dynamic_conv, spaced_conv, sparse_shift
+from search_spaces.ops import binomial
 
 OPSET = 20
 IR_VERSION = 10
@@ -218,6 +220,11 @@ def _scale(w: Writer, node: Node, shapes: list[Shape]) -> None:
     w.add("Mul", [node.inputs[0], _laid(w, node, shapes, "weight")], node.name)
 
 
+def _multiply(w: Writer, node: Node, shapes: list[Shape]) -> None:
+    factor = w.constant(f"{node.name}.factor", np.array(node.attrs["factor"], np.float32))
+    w.add("Mul", [node.inputs[0], factor], node.name)
+
+
 def _softmax(w: Writer, node: Node, shapes: list[Shape]) -> None:
     w.add("Softmax", [node.inputs[0]], node.name, axis=_axis(node, shapes))
 
@@ -295,16 +302,30 @@ def _pad(w: Writer, node: Node, shapes: list[Shape]) -> None:
     w.add("Pad", [node.inputs[0], w.constant(f"{node.name}.amounts", np.array(amounts, np.int64))], node.name)
 
 
+def _blur_pool(w: Writer, node: Node, shapes: list[Shape]) -> None:
+    kernel, (channels, *_) = node.attrs["kernel"], shapes[0]
+    before, after = [(k - 1) // 2 for k in kernel], [k // 2 for k in kernel]
+    amounts = w.constant(f"{node.name}.amounts", np.array([0, 0, *before, 0, 0, *after], np.int64))
+    mode = "reflect" if node.attrs["reflect"] else "constant"
+    padded = w.add("Pad", [node.inputs[0], amounts], f"{node.name}.padded", mode=mode)
+    taps = np.ones((), np.float32)
+    for size in kernel:
+        taps = np.multiply.outer(taps, np.array(binomial(size), np.float32))
+    filters = w.constant(f"{node.name}.filters", np.tile(taps, (channels, 1, *(1,) * len(kernel))))
+    w.add("Conv", [padded, filters], node.name, kernel_shape=kernel, strides=node.attrs["stride"], group=channels)
+
+
 def _resize(w: Writer, node: Node, shapes: list[Shape]) -> None:
-    nearest = node.attrs["mode"] == "nearest"
+    mode = node.attrs["mode"]
+    coordinates = {"nearest": "asymmetric", "bilinear": "half_pixel", "bilinear_corners": "align_corners"}
     size = w.constant(f"{node.name}.size", np.array(node.attrs["size"], np.int64))
     w.add(
         "Resize",
         [node.inputs[0], "", "", size],
         node.name,
         axes=list(range(2, len(shapes[0]) + 1)),
-        mode="nearest" if nearest else "linear",
-        coordinate_transformation_mode="asymmetric" if nearest else "half_pixel",
+        mode="nearest" if mode == "nearest" else "linear",
+        coordinate_transformation_mode=coordinates[mode],
         nearest_mode="floor",
     )
 
@@ -337,19 +358,25 @@ ONNX: Mapping[str, _Emit] = {
     "star_relu": _star_relu,
     "softmax": _softmax,
     "scale": _scale,
+    "multiply": _multiply,
     "add": _pairwise("Add"),
     "add_broadcast": _plain("Add"),
     "sub": _plain("Sub"),
     "mul": _pairwise("Mul"),
+    "mul_broadcast": _plain("Mul"),
     "parameter": _parameter,
     "max_pool": _pool("MaxPool"),
     "avg_pool": _pool("AveragePool", count_include_pad=0),
+    "blur_pool": _blur_pool,
     "global_avg_pool": _global_avg_pool,
     "global_max_pool": _plain("GlobalMaxPool"),
     "global_std_pool": _global_std_pool,
     "reduce_mean": _reduce("ReduceMean"),
     "reduce_max": _reduce("ReduceMax"),
     "matmul": _matmul,
+    "spaced_conv": spaced_conv,
+    "sparse_shift": sparse_shift,
+    "dynamic_conv": dynamic_conv,
     "concat": _concat,
     "slice": _slice,
     "gather": _gather,

@@ -1,7 +1,7 @@
 """The table of primitive ops: one row holds the shape rule, the cost and the weights of an op."""
 
 from collections.abc import Callable, Mapping
-from math import prod
+from math import comb, prod
 from typing import NamedTuple
 
 from search_spaces.errors import InvalidGraph
@@ -149,6 +149,14 @@ def _pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     return (shape[0], *_window(attrs, shape, (1,) * len(attrs["kernel"]), attrs.get("ceil_mode", False)))
 
 
+def _blur_pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    (shape,) = shapes
+    kernel, size = attrs["kernel"], shape[1:]
+    if len(kernel) != len(size) or (attrs["reflect"] and any(k // 2 >= n for k, n in zip(kernel, size, strict=True))):
+        raise InvalidGraph(f"a reflected blur {kernel} of an input of shape {shape}", hint="use a larger input")
+    return (shape[0], *[(n - 1) // s + 1 for n, s in zip(size, attrs["stride"], strict=True)])
+
+
 def _global_pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     (shape,) = shapes
     return (shape[0], *(1,) * (len(shape) - 1))
@@ -272,6 +280,46 @@ def _matmul_macs(attrs: Attrs, shapes: Shapes, shape: Shape) -> int:
     return macs
 
 
+def _spaced_conv_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    if len(shapes[0]) != 3 or any(k % 2 == 0 for k in attrs["kernel"]):
+        raise InvalidGraph(f"taps with positions in a window {attrs['kernel']}", hint="two spatial axes, odd windows")
+    return _conv_shape({**attrs, "dilation": (1, 1)}, shapes)
+
+
+def _spaced_conv_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
+    out_channels = attrs["out_channels"]
+    taps = (out_channels, shapes[0][0] // attrs["groups"], attrs["taps"])
+    weights = {"weight": Weight(taps), "position": Weight((2, *taps))}
+    if attrs["bias"]:
+        weights["bias"] = Weight((out_channels,))
+    return weights
+
+
+def _sparse_shift_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    if len(shapes[0]) != 3:
+        raise InvalidGraph(f"a shift of shape {shapes[0]}", hint="(channels, height, width)")
+    return shapes[0]
+
+
+def _sparse_shift_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
+    return {"displacement": Weight((2, shapes[0][0]))}
+
+
+def _dynamic_conv_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    shape, weights = shapes
+    size = prod(attrs["kernel"])
+    if len(shape) != 3 or any(k % 2 == 0 for k in attrs["kernel"]):
+        raise InvalidGraph(f"a window {attrs['kernel']} over {shape}", hint="two spatial axes, odd windows")
+    if weights[1:] != shape[1:] or weights[0] % size or shape[0] * size % weights[0]:
+        raise InvalidGraph(f"weights {weights} for {shape}", hint="a window for each position and group of channels")
+    return shape
+
+
+def _dynamic_conv_macs(attrs: Attrs, shapes: Shapes, shape: Shape) -> int:
+    macs: int = prod(shape) * prod(attrs["kernel"])
+    return macs
+
+
 def _zeros_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     shape: Shape = attrs["shape"]
     return shape
@@ -282,6 +330,12 @@ _ACTIVATION = Op(_same, in_place=True)
 ACTIVATIONS: tuple[str, ...] = (
     *("relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu", "tanh", "squared_relu", "star_relu"),
 )
+
+
+def binomial(taps: int) -> tuple[float, ...]:
+    """The weights of a blur: row ``taps - 1`` of Pascal's triangle, with the sum 1."""
+    return tuple([comb(taps - 1, i) / 2 ** (taps - 1) for i in range(taps)])
+
 
 OPS: Mapping[str, Op] = {
     # layers
@@ -307,21 +361,31 @@ OPS: Mapping[str, Op] = {
     "star_relu": Op(_same, _star_relu_weights, in_place=True),
     "softmax": Op(_along_axis, in_place=True),  # axis
     "scale": Op(_along_axis, _scale_weights, in_place=True),  # a learned factor an index: axis, init
+    "multiply": Op(_same, in_place=True),  # by a fixed number: factor
     "add": Op(_equal, commutative=True),
     "add_broadcast": Op(_both, commutative=True),
     "sub": Op(_equal),
     "mul": Op(_broadcast),
-    # a learned or fixed tensor: shape, init ("zeros", "ones", "normal"), trainable; its input gives the batch
+    "mul_broadcast": Op(_both, commutative=True),
+    # a learned or fixed tensor: shape, trainable, init ("zeros", "ones", "normal", "fourier": see torch_network);
+    # its input gives the batch
     "parameter": Op(_parameter_shape, _parameter_weights),
     # windows and reductions; pools take kernel, stride, padding, ceil_mode (default False)
     "max_pool": Op(_pool_shape),
     "avg_pool": Op(_pool_shape),  # padding does not count
+    "blur_pool": Op(_blur_pool_shape),  # a fixed binomial filter of each channel: kernel (taps), stride, reflect
     "global_avg_pool": Op(_global_pool_shape),
     "global_max_pool": Op(_global_pool_shape),
     "global_std_pool": Op(_global_pool_shape),  # unbiased
     "reduce_mean": Op(_reduce_shape),  # axis, which stays with size 1
     "reduce_max": Op(_reduce_shape),
     "matmul": Op(_matmul_shape, matmul_macs=_matmul_macs),  # (..., n, k) x (..., k, m): transpose_b
+    # convolution with learned positions of its taps: as "conv" without dilation, taps; kernel is the window
+    "spaced_conv": Op(_spaced_conv_shape, _spaced_conv_weights, _conv_macs),
+    "sparse_shift": Op(_sparse_shift_shape, _sparse_shift_weights),  # of each channel, learned: reach (the furthest)
+    # of the first input, stride 1, with the second input's weights for each position: channel c is weighed by
+    # channels g * prod(kernel) to (g + 1) * prod(kernel) of the second input, g = c modulo the groups: kernel
+    "dynamic_conv": Op(_dynamic_conv_shape, matmul_macs=_dynamic_conv_macs),
     # moves; axes count from 0 without the batch, or from -1
     "concat": Op(_concat_shape),  # axis (default 0)
     "slice": Op(_slice_shape),  # axis, start, stop
@@ -330,7 +394,7 @@ OPS: Mapping[str, Op] = {
     "transpose": Op(_transpose_shape),  # axes
     "flatten": Op(_flatten_shape, in_place=True),
     "pad": Op(_pad_shape),  # zeros: before, after, one entry a spatial axis; negative crops
-    "resize": Op(_resize_shape),  # size, mode: "nearest" or "bilinear" (corners not aligned)
+    "resize": Op(_resize_shape),  # size, mode: "nearest", "bilinear", or "bilinear_corners" (corners aligned)
     # training only
     "dropout": Op(_same, in_place=True, train_only=True),
     "drop_path": Op(_same, in_place=True, train_only=True),  # drops whole samples of a branch: p

@@ -3,11 +3,45 @@
 from collections.abc import Mapping
 
 from search_spaces.preset import Preset
+from search_spaces.spaces.convnext import CONVNEXT_PRESETS
+from search_spaces.spaces.edge import EDGE_PRESETS
+from search_spaces.spaces.edgenext import EDGENEXT_PRESETS
+from search_spaces.spaces.efficientnet import EFFICIENTNET_PRESETS
+from search_spaces.spaces.efficientnet_v2 import EFFICIENTNET_V2_PRESETS
+from search_spaces.spaces.fbnet import FBNET_PRESETS
+from search_spaces.spaces.focalnet import FOCALNET_PRESETS
+from search_spaces.spaces.ghostnet import GHOSTNET_PRESETS
+from search_spaces.spaces.halonet import HALONET_PRESETS
+from search_spaces.spaces.hardcore_nas import HARDCORE_NAS_PRESETS
+from search_spaces.spaces.inception_next import INCEPTION_NEXT_PRESETS
+from search_spaces.spaces.lcnet import LCNET_PRESETS
+from search_spaces.spaces.mambaout import MAMBAOUT_PRESETS
+from search_spaces.spaces.metaformer import METAFORMER_PRESETS
+from search_spaces.spaces.mnasnet import MNASNET_PRESETS
 from search_spaces.spaces.mobilenet import MOBILENET_PRESETS
+from search_spaces.spaces.mobilenet_v3 import MOBILENET_V3_PRESETS
+from search_spaces.spaces.mobilevit import MOBILEVIT_PRESETS
 from search_spaces.spaces.resnet import RESNET_PRESETS
 
 PRESETS: Mapping[str, Preset] = {
     **MOBILENET_PRESETS,
+    **MOBILENET_V3_PRESETS,
+    **HARDCORE_NAS_PRESETS,
+    **LCNET_PRESETS,
+    **MNASNET_PRESETS,
+    **EFFICIENTNET_PRESETS,
+    **EFFICIENTNET_V2_PRESETS,
+    **EDGE_PRESETS,
+    **FBNET_PRESETS,
     **RESNET_PRESETS,
+    **MOBILEVIT_PRESETS,
+    **EDGENEXT_PRESETS,
+    **GHOSTNET_PRESETS,
+    **HALONET_PRESETS,
+    **CONVNEXT_PRESETS,
+    **FOCALNET_PRESETS,
+    **INCEPTION_NEXT_PRESETS,
+    **MAMBAOUT_PRESETS,
+    **METAFORMER_PRESETS,
 }
 """Every preset by the name under which its network is published."""

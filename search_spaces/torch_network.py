@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InvalidGraph
 from search_spaces.graph import Attrs, Graph, Shape
-from search_spaces.ops import OPS
+from search_spaces.ops import OPS, binomial
+from search_spaces.torch_learned import DynamicConv, SpacedConv, SparseShift
 
 _Shapes = tuple[Shape, ...]
 
@@ -146,6 +147,17 @@ class Scale(nn.Module):
         return x * self.weight.view(self.shape)
 
 
+class Multiply(nn.Module):
+    """The input times a fixed number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
 class Sub(nn.Module):
     """The first input minus the second."""
 
@@ -153,12 +165,39 @@ class Sub(nn.Module):
         return a - b
 
 
+def _fourier(channels: int, height: int, width: int) -> Tensor:
+    """Sines (even channels) and cosines (odd) of the row in the first half of the channels, of the column in the rest.
+
+    Positions run to 2 pi; wavelengths rise to 10000 (Vaswani et al. 2017, section 3.5; Carion et al. 2020, DETR).
+    """
+    half = channels // 2
+    index = torch.arange(half)
+    wavelengths = 10000.0 ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
+
+    def along(size: int) -> Tensor:
+        position = torch.arange(1, size + 1) / (size + 1e-6) * 2 * torch.pi
+        angles = position / wavelengths[:, None]
+        return torch.where(index[:, None] % 2 == 0, angles.sin(), angles.cos())
+
+    rows = along(height)[:, :, None].expand(half, height, width)
+    columns = along(width)[:, None, :].expand(half, height, width)
+    return torch.cat([rows, columns])
+
+
+_INITS: Mapping[str, Callable[..., Tensor]] = {
+    "zeros": torch.zeros,
+    "ones": torch.ones,
+    "normal": torch.randn,
+    "fourier": _fourier,
+}
+
+
 class ParameterTensor(nn.Module):
     """A learned or fixed tensor, the same for every sample of the input."""
 
     def __init__(self, shape: Shape, init: str, trainable: bool) -> None:
         super().__init__()
-        value = {"zeros": torch.zeros, "ones": torch.ones, "normal": torch.randn}[init](*shape)
+        value = _INITS[init](*shape)
         if init == "normal":
             value *= shape[-1] ** -0.5
         if trainable:
@@ -266,6 +305,27 @@ class Pad(nn.Module):
         return nn.functional.pad(x, self.amounts)
 
 
+class BlurPool(nn.Module):
+    """A fixed binomial filter of each channel, with a stride; borders reflected or zero."""
+
+    filters: Tensor
+
+    def __init__(self, channels: int, kernel: tuple[int, ...], stride: tuple[int, ...], reflect: bool) -> None:
+        super().__init__()
+        taps = torch.ones(())
+        for size in kernel:
+            taps = taps.unsqueeze(-1) * torch.tensor(binomial(size))
+        self.register_buffer("filters", taps.repeat(channels, 1, *(1,) * len(kernel)), persistent=False)
+        self.amounts = [amount for size in reversed(kernel) for amount in ((size - 1) // 2, size // 2)]
+        self.mode = "reflect" if reflect else "constant"
+        self.stride = stride
+        self.convolve: Callable[..., Tensor] = getattr(nn.functional, f"conv{len(kernel)}d")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(x, self.amounts, mode=self.mode)
+        return self.convolve(x, self.filters, stride=self.stride, groups=x.shape[1])
+
+
 class Resize(nn.Module):
     """Interpolation to a fixed spatial size."""
 
@@ -276,7 +336,7 @@ class Resize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.mode == "nearest":
             return nn.functional.interpolate(x, self.size, mode="nearest")
-        return nn.functional.interpolate(x, self.size, mode=self.mode, align_corners=False)
+        return nn.functional.interpolate(x, self.size, mode="bilinear", align_corners=self.mode == "bilinear_corners")
 
 
 class DropPath(nn.Module):
@@ -376,19 +436,25 @@ TORCH: Mapping[str, Callable[[Attrs, _Shapes], nn.Module]] = {
     "star_relu": lambda attrs, shapes: StarReLU(),
     "softmax": lambda attrs, shapes: nn.Softmax(_dim(attrs, shapes)),
     "scale": lambda attrs, shapes: Scale(shapes[0][attrs["axis"]], _dim(attrs, shapes), len(shapes[0]), attrs["init"]),
+    "multiply": lambda attrs, shapes: Multiply(attrs["factor"]),
     "add": lambda attrs, shapes: Add(),
     "add_broadcast": lambda attrs, shapes: Add(),
     "sub": lambda attrs, shapes: Sub(),
     "mul": lambda attrs, shapes: Mul(),
+    "mul_broadcast": lambda attrs, shapes: Mul(),
     "parameter": lambda attrs, shapes: ParameterTensor(attrs["shape"], attrs["init"], attrs["trainable"]),
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
+    "blur_pool": lambda attrs, shapes: BlurPool(shapes[0][0], attrs["kernel"], attrs["stride"], attrs["reflect"]),
     "global_avg_pool": lambda attrs, shapes: GlobalAvgPool(),
     "global_max_pool": lambda attrs, shapes: GlobalPool("max"),
     "global_std_pool": lambda attrs, shapes: GlobalPool("std"),
     "reduce_mean": lambda attrs, shapes: Reduce("mean", _dim(attrs, shapes)),
     "reduce_max": lambda attrs, shapes: Reduce("max", _dim(attrs, shapes)),
     "matmul": lambda attrs, shapes: MatMul(attrs["transpose_b"]),
+    "spaced_conv": lambda attrs, shapes: SpacedConv(shapes[0][0], attrs),
+    "sparse_shift": lambda attrs, shapes: SparseShift(shapes[0][0], attrs["reach"]),
+    "dynamic_conv": lambda attrs, shapes: DynamicConv(attrs["kernel"]),
     "concat": lambda attrs, shapes: Concat(_dim(attrs, shapes)),
     "slice": lambda attrs, shapes: Slice(_dim(attrs, shapes), attrs["start"], attrs["stop"]),
     "gather": lambda attrs, shapes: Gather(_dim(attrs, shapes), attrs["indices"]),

@@ -33,6 +33,7 @@ OP_CASES = {
     "batch_norm": {"eps": 1e-3, "momentum": 0.1},
     "max_pool": {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0)},
     "avg_pool": {"kernel": (3, 3), "stride": (1, 2), "padding": (1, 1)},
+    "blur_pool": {"kernel": (3, 4), "stride": (2, 1), "reflect": True},
     "layer_norm": {"axis": 0, "eps": 1e-6, "bias": True},
     "group_norm": {"groups": 2, "eps": 1e-5, "bias": True},
     "instance_norm": {"eps": 1e-5},
@@ -53,13 +54,25 @@ OP_CASES = {
     "resize": {"size": (9, 4), "mode": "bilinear"},
     "drop_path": {"p": 0.3},
     "dropout": {"p": 0.3},
+    "spaced_conv": {
+        "out_channels": 4,
+        "kernel": (7, 5),
+        "taps": 3,
+        "stride": (2, 1),
+        "padding": (3, 2),
+        "groups": 2,
+        "bias": True,
+    },
+    "sparse_shift": {"reach": 2},
+    "dynamic_conv": {"kernel": (1, 1)},
     "zeros": {"shape": (3, 2, 2)},
 }
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_every_op_alone(op: str) -> None:
-    count = {"add": 3, "mul": 3, "concat": 3, "sub": 2, "matmul": 2, "add_broadcast": 2}.get(op, 1)
+    pairs = ("sub", "matmul", "add_broadcast", "mul_broadcast", "dynamic_conv")
+    count = 3 if op in ("add", "mul", "concat") else 2 if op in pairs else 1
     b = Builder([(4, 6, 6)] * count)
     graph = b.build(b.op("node", op, *b.inputs, **OP_CASES.get(op, {})))
     assert_same(graph, deployed=False)

@@ -3,8 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from search_spaces.blocks.conv import conv_bn_act, depthwise_separable
-from search_spaces.blocks.inverted_residual import inverted_residual
+from search_spaces.blocks.conv import conv_bn_act, pooled_conv_act
+from search_spaces.blocks.convnext import convnext_block, convnext_v2_block
+from search_spaces.blocks.depthwise_separable import depthwise_separable
+from search_spaces.blocks.edgenext import edgenext_conv, overlapping_stem, split_transpose_attention
+from search_spaces.blocks.focal import focal_block, focal_modulation
+from search_spaces.blocks.ghost import ghost_bottleneck, ghost_module
+from search_spaces.blocks.halo import attention_bottleneck, global_attention, halo_attention
+from search_spaces.blocks.inception_next import inception_depthwise, inception_next_block
+from search_spaces.blocks.inverted_residual import fused_inverted_residual, identity_or_conv, inverted_residual
+from search_spaces.blocks.mambaout import gated_cnn_block
+from search_spaces.blocks.metaformer import metaformer_block, separable_convolution
+from search_spaces.blocks.mlp import mlp, pooled_head
+from search_spaces.blocks.mobilevit import mobilevit, mobilevit_v2
+from search_spaces.blocks.patch import conv_stem, patch_embedding
 from search_spaces.blocks.residual import bottleneck_residual, reduction_residual, relu_conv_bn, resnet_stem
 from search_spaces.blocks.squeeze_excite import effective_squeeze_excite, efficient_channel_attention, squeeze_excite
 from search_spaces.builder import Value
@@ -26,6 +38,11 @@ BLOCKS: Mapping[str, Block] = {
     "inverted_residual": Block(
         inverted_residual, (16, 5, 6, 1, "se", "hard_swish"), "Sandler et al. 2018, arXiv:1801.04381"
     ),
+    "fused_inverted_residual": Block(
+        fused_inverted_residual, (16, 3, 4, 1, "se_swish", "silu", 32), "Tan and Le 2021, arXiv:2104.00298"
+    ),
+    "identity_or_conv": Block(identity_or_conv, (24, 2), "Wu et al. 2019, arXiv:1812.03443"),
+    "pooled_conv_act": Block(pooled_conv_act, (32, "hard_swish"), "Howard et al. 2019, arXiv:1905.02244"),
     "bottleneck_residual": Block(bottleneck_residual, (64, 3, 2, 4, "relu"), "He et al. 2016, arXiv:1512.03385"),
     "resnet_stem": Block(resnet_stem, (16, 7, 2, "relu"), "He et al. 2016, arXiv:1512.03385"),
     "reduction_residual": Block(reduction_residual, (32,), "Dong and Yang 2020, arXiv:2001.00326"),
@@ -33,5 +50,36 @@ BLOCKS: Mapping[str, Block] = {
     "effective_squeeze_excite": Block(effective_squeeze_excite, (), "Lee and Park 2020, arXiv:1911.06667"),
     "efficient_channel_attention": Block(efficient_channel_attention, (), "Wang et al. 2020, arXiv:1910.03151"),
     "squeeze_excite": Block(squeeze_excite, (4, "relu", "sigmoid"), "Hu et al. 2018, arXiv:1709.01507"),
+    "mobilevit": Block(mobilevit, (24, 3, 16, 1, 5), "Mehta and Rastegari 2022, arXiv:2110.02178"),
+    "mobilevit_v2": Block(mobilevit_v2, (24, 3, 0.5, 1, 5), "Mehta and Rastegari 2022, arXiv:2206.02680"),
+    "overlapping_stem": Block(overlapping_stem, (24, 9, 4), "Maaz et al. 2022, arXiv:2206.10589"),
+    "edgenext_conv": Block(edgenext_conv, (16, 5, 1), "Maaz et al. 2022, arXiv:2206.10589"),
+    "split_transpose_attention": Block(
+        split_transpose_attention, (3, 4, 4.0, "gelu", "fourier"), "Maaz et al. 2022, arXiv:2206.10589"
+    ),
+    "ghost_module": Block(ghost_module, (24,), "Han et al. 2020, arXiv:1911.11907"),
+    "ghost_bottleneck": Block(ghost_bottleneck, (24, 5, 3, 2, "se", True), "Tang et al. 2022, arXiv:2211.12905"),
+    "halo_attention": Block(halo_attention, (2, 6, 2, 4), "Vaswani et al. 2021, arXiv:2103.12731"),
+    "global_attention": Block(global_attention, (2, 4), "Srinivas et al. 2021, arXiv:2101.11605"),
+    "attention_bottleneck": Block(
+        attention_bottleneck, (32, 2, 2.0, "halo", "relu", 4, 1, 4), "Vaswani et al. 2021, arXiv:2103.12731"
+    ),
+    "patch_embedding": Block(patch_embedding, (24, 3, 2, "layer", True), "Liu et al. 2022, arXiv:2201.03545"),
+    "conv_stem": Block(conv_stem, (24, 4, True, True, "gelu"), "Xiao et al. 2021, arXiv:2106.14881"),
+    "mlp": Block(mlp, (2.0, "gelu", True, True), "Vaswani et al. 2017, arXiv:1706.03762"),
+    "pooled_head": Block(pooled_head, ("after", 3.0, "gelu", True), "Liu et al. 2022, arXiv:2201.03545"),
+    "convnext_block": Block(convnext_block, (24, 7, 4.0, 2), "Liu et al. 2022, arXiv:2201.03545"),
+    "convnext_v2_block": Block(convnext_v2_block, (24, 7, 4.0, 2, "gelu", True), "Woo et al. 2023, arXiv:2301.00808"),
+    "inception_depthwise": Block(inception_depthwise, (), "Yu et al. 2023, arXiv:2303.16900"),
+    "inception_next_block": Block(inception_next_block, (24, 3, 11, 0.125, 3.0, 2), "Yu et al. 2023, arXiv:2303.16900"),
+    "separable_convolution": Block(separable_convolution, (), "Yu et al. 2022, arXiv:2210.13452"),
+    "metaformer_block": Block(
+        metaformer_block,
+        (24, "attention", 4.0, 2, "star_relu", 7, 3, 8, False, True),
+        "Yu et al. 2022, arXiv:2210.13452",
+    ),
+    "gated_cnn_block": Block(gated_cnn_block, (24, 7, 2.5, 1.25, 2), "Yu and Wang 2024, arXiv:2405.07992"),
+    "focal_modulation": Block(focal_modulation, (), "Yang et al. 2022, arXiv:2203.11926"),
+    "focal_block": Block(focal_block, (24, 2, 3, 4.0, 2), "Yang et al. 2022, arXiv:2203.11926"),
 }
 """Every block by name. The first argument of a block is the builder, the second its input."""

@@ -1,6 +1,7 @@
 """Attention by name, as an argument of blocks."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from search_spaces.blocks.squeeze_excite import effective_squeeze_excite, efficient_channel_attention, squeeze_excite
 from search_spaces.builder import Builder, Value
@@ -11,16 +12,22 @@ def _none(b: Builder, x: Value, in_channels: int) -> Value:
     return x
 
 
-def _se(b: Builder, x: Value, in_channels: int) -> Value:
-    """A quarter of the channels of ``x``, hard sigmoid (Howard et al. 2019, MobileNetV3, section 5.3)."""
-    reduced = make_divisible(x.shape[0] * 0.25)
-    value: Value = b.block("squeeze_excite", squeeze_excite, x, reduced, "relu", "hard_sigmoid")
-    return value
-
-
-def _se_swish(b: Builder, x: Value, in_channels: int) -> Value:
-    """A quarter of the channels that enter the block, SiLU and sigmoid (Tan and Le 2019, EfficientNet)."""
-    value: Value = b.block("squeeze_excite", squeeze_excite, x, max(1, round(in_channels * 0.25)), "silu", "sigmoid")
+def _se(
+    b: Builder,
+    x: Value,
+    in_channels: int,
+    *,
+    ratio: float = 0.25,
+    of_input: bool = False,
+    divisor: int = 1,
+    least: float = 0.9,
+    activation: str = "relu",
+    gate: str = "hard_sigmoid",
+) -> Value:
+    """Squeeze-and-excitation of ``ratio`` times the channels of ``x``, or of those that enter the block."""
+    inner = (in_channels if of_input else x.shape[0]) * ratio
+    reduced = max(1, round(inner)) if divisor == 1 else make_divisible(inner, divisor, least)
+    value: Value = b.block("squeeze_excite", squeeze_excite, x, reduced, activation, gate)
     return value
 
 
@@ -36,9 +43,26 @@ def _eca(b: Builder, x: Value, in_channels: int) -> Value:
 
 ATTENTIONS: Mapping[str, Callable[[Builder, Value, int], Value]] = {
     "none": _none,
-    "se": _se,
-    "se_swish": _se_swish,
+    # Hu et al. 2018, section 4: a sixteenth of the channels inside, and with that in multiples of eight
+    "se_16": partial(_se, ratio=1 / 16, gate="sigmoid"),
+    "se_16_of_8": partial(_se, ratio=1 / 16, divisor=8, least=0, gate="sigmoid"),
+    # Bello et al. 2021, ResNet-RS, section 4.4
+    "se_sigmoid": partial(_se, gate="sigmoid"),
+    # Howard et al. 2019, MobileNetV3, section 5.3
+    "se": partial(_se, divisor=8),
+    # Cui et al. 2021, PP-LCNet
+    "se_exact": _se,
+    "se_exact_hard_swish": partial(_se, activation="hard_swish"),
+    # Tan et al. 2019, MnasNet
+    "se_relu": partial(_se, of_input=True, gate="sigmoid"),
+    # Tan and Le 2019, EfficientNet
+    "se_swish": partial(_se, of_input=True, activation="silu", gate="sigmoid"),
+    # Dai et al. 2020, FBNetV3
+    "se_hard_swish": partial(_se, of_input=True, divisor=8, least=0.95, activation="hard_swish"),
     "ese": _ese,
     "eca": _eca,
 }
-"""Every attention that a block can be told to use; each gets the input channels of the block as well."""
+"""Every attention that a block can be told to use; each gets the input channels of the block as well.
+
+Squeeze-and-excitation ("se...") is what the cited networks have, a quarter of the channels inside but for "se_16...".
+"""

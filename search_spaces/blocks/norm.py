@@ -15,9 +15,19 @@ def layer_norm(b: Builder, name: str, x: Value, eps: float) -> Value:
     return b.layer_norm(f"{name}.ln", x, eps=eps)
 
 
+def layer_norm_no_bias(b: Builder, name: str, x: Value, eps: float) -> Value:
+    """Layer norm with a weight alone (Yu et al. 2022, arXiv:2210.13452, section 2)."""
+    return b.layer_norm(f"{name}.ln", x, eps=eps, bias=False)
+
+
 def instance_norm(b: Builder, name: str, x: Value, eps: float) -> Value:
     """Over the positions of each channel (Ulyanov et al. 2016, arXiv:1607.08022)."""
     return b.op(f"{name}.instance_norm", "instance_norm", x, eps=eps)
+
+
+def group_norm(b: Builder, name: str, x: Value, eps: float) -> Value:
+    """Over the positions and channels of each of 32 groups of channels (Wu and He 2018, arXiv:1803.08494)."""
+    return b.op(f"{name}.group_norm", "group_norm", x, groups=32, eps=eps)
 
 
 def ibn_a(b: Builder, name: str, x: Value, eps: float) -> Value:
@@ -37,7 +47,9 @@ NORMS: Mapping[str, Callable[[Builder, str, Value, float], Value]] = {
     "none": no_norm,
     "batch": batch_norm,
     "layer": layer_norm,
+    "layer_no_bias": layer_norm_no_bias,
     "instance": instance_norm,
+    "group": group_norm,
     "ibn_a": ibn_a,
 }
 """Every norm that a block can be told to use; each appends below the name that it is given."""
