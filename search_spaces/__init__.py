@@ -10,9 +10,11 @@ from search_spaces.errors import UnknownName, nearest
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.preset import Preset
 from search_spaces.presets import PRESETS
+from search_spaces.spaces.convnext import convnext
 from search_spaces.spaces.efficientnet import efficientnet
 from search_spaces.spaces.fbnet import fbnet
 from search_spaces.spaces.ghostnet import ghostnet_v2
+from search_spaces.spaces.metaformer import metaformer
 from search_spaces.spaces.mnasnet import mnasnet
 from search_spaces.spaces.mobilenet import mobilenet_v2, mobilenet_v2_small
 from search_spaces.spaces.mobilenet_v3 import mobilenet_v3
@@ -82,6 +84,16 @@ SPACES: Mapping[str, SpaceEntry] = {
         ghostnet_v2,
         "ghost bottlenecks: resolution, width, depth, expansion, kernels, both kinds of attention; 96 to 224 pixels",
         "Tang et al. 2022, arXiv:2211.12905",
+    ),
+    "convnext": SpaceEntry(
+        convnext,
+        "ConvNeXt V1 and V2 blocks by layer: resolution, width, depth, kernel, MLP ratio; 96 to 224 pixels",
+        "Liu et al. 2022, arXiv:2201.03545",
+    ),
+    "metaformer": SpaceEntry(
+        metaformer,
+        "no mixing, pooling, separable convolution or attention by layer; width, depth, MLP ratio",
+        "Yu et al. 2022, arXiv:2210.13452",
     ),
 }
 """Every search space by name."""

@@ -107,6 +107,27 @@ class Scaled(NamedTuple):
         return Kernel(weight * _leading(scale, weight), bias * scale)
 
 
+class Multiplied(NamedTuple):
+    """A number as a factor behind a layer."""
+
+    layer: Expression
+    factor: float
+
+    def evaluate(self, get: Get) -> Kernel:
+        weight, bias = self.layer.evaluate(get)
+        return Kernel(weight * self.factor, bias * self.factor)
+
+
+class Below(NamedTuple):
+    """A layer of a block, whose entries have a prefix where the block is called."""
+
+    prefix: str
+    layer: Expression
+
+    def evaluate(self, get: Get) -> Kernel:
+        return self.layer.evaluate(lambda name: get(self.prefix + name))
+
+
 class Prenormed(NamedTuple):
     """A batch norm before a layer that does not pad."""
 

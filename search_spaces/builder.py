@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidGraph
@@ -24,7 +25,12 @@ _TORCH_NAMES = (
 RESERVED = frozenset(_TORCH_NAMES.split())
 
 
+Signature = tuple[Callable[..., Any], tuple[type, ...]]
+"""A block's function and the types of its arguments, so that ``True`` is not ``1``."""
+
+_MADE = (0,)  # a block returns its one output
 _NO_ATTRS: dict[str, Any] = {}
+_new = tuple.__new__  # makes a named tuple at half the cost of calling its class
 
 
 class Value(NamedTuple):
@@ -61,7 +67,7 @@ class Builder:
     __slots__ = ("_entries", "_items", "_macs", "_matmul_macs", "_memo", "_next", "_params", "_taken", "inputs")
 
     def __init__(self, input_shapes: Sequence[Shape], memo: Memo | None = None) -> None:
-        self.inputs = tuple([Value(i, shape) for i, shape in enumerate(input_shapes)])
+        self.inputs = tuple([_new(Value, pair) for pair in enumerate(input_shapes)])
         self._memo = Memo() if memo is None else memo
         self._items: list[Item] = []
         self._next = len(self.inputs)
@@ -78,24 +84,41 @@ class Builder:
         ``weights`` names the weight entry (default: the op's own name); an entry named twice is shared
         and counted once. Raises: InvalidGraph if the name is taken or reserved, or shapes do not fit.
         """
+        return self._primitive(name, op, inputs, weights, attrs)
+
+    def _primitive(
+        self, name: str, op: str, inputs: tuple[Value, ...], weights: str | None, attrs: dict[str, Any]
+    ) -> Value:
         self._take(name)
         try:
-            row = OPS[op]
-            in_shapes = tuple([value.shape for value in inputs])
-            shape = row.shape(attrs, in_shapes)
+            shape_of, weights_of, macs_of, matmul_macs_of, _, _, _ = OPS[op]
+            if len(inputs) == 1:
+                ((source, in_shape),) = inputs
+                ids: tuple[int, ...] = (source,)
+                in_shapes: tuple[Shape, ...] = (in_shape,)
+            else:
+                ids = tuple([value[0] for value in inputs])
+                in_shapes = tuple([value[1] for value in inputs])
+            shape = shape_of(attrs, in_shapes)
         except KeyError as missing:
             raise InvalidGraph(f"{name}: op {op!r} does not exist or lacks {missing}", hint="see OPS") from None
         except InvalidGraph as error:
             raise InvalidGraph(f"{name}: {error.message}", hint=error.hint) from None
-        if row.weights is not None:
-            self._own(name, weights, row.weights(attrs, in_shapes))
-        if row.macs is not None:
-            self._macs += row.macs(attrs, in_shapes, shape)
-        elif row.matmul_macs is not None:
-            self._matmul_macs += row.matmul_macs(attrs, in_shapes, shape)
-        self._items.append(Item(name, op, tuple([v.id for v in inputs]), attrs, (shape,), weights or name))
-        self._next += 1
-        return Value(self._next - 1, shape)
+        if weights_of is not None:
+            tensors = weights_of(attrs, in_shapes)
+            if weights is None:  # its own entry, which cannot be there yet
+                self._entries[name] = tensors
+                self._params += _trainable(tensors)
+            else:
+                self._own(name, weights, tensors)
+        if macs_of is not None:
+            self._macs += macs_of(attrs, in_shapes, shape)
+        elif matmul_macs_of is not None:
+            self._matmul_macs += matmul_macs_of(attrs, in_shapes, shape)
+        self._items.append(_new(Item, (name, op, ids, attrs, (shape,), weights or name)))
+        made = self._next
+        self._next = made + 1
+        return _new(Value, (made, shape))
 
     def block(
         self,
@@ -114,12 +137,12 @@ class Builder:
         order: tuple[int, ...] | None = None
         if isinstance(inputs, Value):
             distinct: tuple[Value, ...] = (inputs,)
-            key: Any = (fn, inputs[1], args, tuple(map(type, args)))
+            key: Any = ((fn, tuple(map(type, args))), inputs[1], args)
         else:
             distinct = tuple(dict.fromkeys(inputs))
             if len(distinct) < len(inputs):
                 order = tuple([distinct.index(v) for v in inputs])
-            key = (fn, tuple([v.shape for v in distinct]), order, args, tuple(map(type, args)))
+            key = ((fn, tuple(map(type, args))), tuple([v[1] for v in distinct]), args, order)
         try:
             entry = self._memo.entries.get(key)
         except TypeError:
@@ -130,6 +153,46 @@ class Builder:
             entry = self._call(name, fn, distinct, order, args)
             self._memo.put(key, entry)
         return self._append(name, entry, distinct, weights)
+
+    def chain(self, x: Value, calls: Iterable[tuple[str, Signature, tuple[Any, ...]]]) -> Value:
+        """``block`` for one (name, signature, arguments) after the other, each on what the one before returned.
+
+        Each block takes one value and returns one. Half the cost of as many calls of ``block``: what most
+        networks are at the top, and what a search builds thousands of times a second.
+        """
+        entries = self._memo.entries
+        items, owned, take = self._items, self._entries, self._take
+        source, shape = x
+        made = self._next
+        params = macs = matmul_macs = 0
+        for name, signature, args in calls:
+            key = (signature, shape, args)
+            entry = entries.get(key)
+            if entry is None:
+                entry = self._call(name, signature[0], (Value(source, shape),), None, args)
+                self._memo.put(key, entry)
+            graph, returned, _ = entry
+            if returned != _MADE:  # it hands its input through
+                self._next = made
+                source, shape = self._append(name, entry, (Value(source, shape),), None)
+                made = self._next
+                continue
+            take(name)
+            if graph.params:
+                owned[name] = graph
+                params += graph.params
+            macs += graph.macs
+            matmul_macs += graph.matmul_macs
+            shapes = graph.output_shapes
+            items.append(_new(Item, (name, graph, (source,), _NO_ATTRS, shapes, name)))
+            shape = shapes[0]
+            source = made
+            made += 1
+        self._next = made
+        self._params += params
+        self._macs += macs
+        self._matmul_macs += matmul_macs
+        return Value(source, shape)
 
     def call(self, name: str, graph: Graph, inputs: tuple[Value, ...], weights: str | None = None) -> tuple[Value, ...]:
         """Appends a finished graph as one item and returns its outputs; ``inputs`` are distinct values."""
@@ -143,6 +206,8 @@ class Builder:
         The outputs of a block are distinct and made by it; what it returns is given by an index into
         them, or by ``~i`` for input ``i`` handed through.
         """
+        if isinstance(result, Value) and result[0] >= len(self.inputs):
+            return self.build(result), _MADE, True
         single = isinstance(result, Value)
         values: tuple[Value, ...] = (result,) if isinstance(result, Value) else tuple(result)
         made = tuple(dict.fromkeys(v for v in values if v.id >= len(self.inputs)))
@@ -157,26 +222,29 @@ class Builder:
         shapes = graph.output_shapes
         if graph.items:
             self._take(name)
-            if graph.params or weights is not None:
+            if weights is not None:
                 self._own(name, weights, graph)
+            elif graph.params:  # its own entry, which cannot be there yet
+                self._entries[name] = graph
+                self._params += graph.params
             self._macs += graph.macs
             self._matmul_macs += graph.matmul_macs
-            ids = (inputs[0][0],) if len(inputs) == 1 else tuple([v.id for v in inputs])
-            self._items.append(Item(name, graph, ids, _NO_ATTRS, shapes, weights or name))
+            ids = (inputs[0][0],) if len(inputs) == 1 else tuple([v[0] for v in inputs])
+            self._items.append(_new(Item, (name, graph, ids, _NO_ATTRS, shapes, weights or name)))
             self._next = first_output + len(shapes)
         if single:
             (i,) = returned
-            return inputs[~i] if i < 0 else Value(first_output + i, shapes[i])
-        return tuple([inputs[~i] if i < 0 else Value(first_output + i, shapes[i]) for i in returned])
+            return inputs[~i] if i < 0 else _new(Value, (first_output + i, shapes[i]))
+        return tuple([inputs[~i] if i < 0 else _new(Value, (first_output + i, shapes[i])) for i in returned])
 
     def build(self, outputs: Value | Sequence[Value]) -> Graph:
         """The finished graph."""
         values = (outputs,) if isinstance(outputs, Value) else tuple(outputs)
         return Graph(
-            tuple([v.shape for v in self.inputs]),
+            tuple([v[1] for v in self.inputs]),
             tuple(self._items),
-            tuple([v.id for v in values]),
-            tuple([v.shape for v in values]),
+            tuple([v[0] for v in values]),
+            tuple([v[1] for v in values]),
             self._params,
             self._macs,
             self._matmul_macs,
@@ -196,26 +264,20 @@ class Builder:
         weights: str | None = None,
     ) -> Value:
         """A convolution over every spatial axis of ``x``; the default padding keeps the size at stride 1."""
-        axes = len(x.shape) - 1
-        kernels, dilations = per_axis(kernel, axes), per_axis(dilation, axes)
-        if padding is None:
-            padding = tuple([d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True)])
-        return self.op(
-            name,
-            "conv",
-            x,
-            weights=weights,
-            out_channels=out_channels,
-            kernel=kernels,
-            stride=per_axis(stride, axes),
-            padding=padding,
-            dilation=dilations,
-            groups=groups,
-            bias=bias,
-        )
+        kernels, strides, dilations, paddings = _window(len(x[1]) - 1, kernel, stride, dilation, padding)
+        attrs = {
+            "out_channels": out_channels,
+            "kernel": kernels,
+            "stride": strides,
+            "padding": paddings,
+            "dilation": dilations,
+            "groups": groups,
+            "bias": bias,
+        }
+        return self._primitive(name, "conv", (x,), weights, attrs)
 
     def batch_norm(self, name: str, x: Value, eps: float = 1e-5, momentum: float = 0.1) -> Value:
-        return self.op(name, "batch_norm", x, eps=eps, momentum=momentum)
+        return self._primitive(name, "batch_norm", (x,), None, {"eps": eps, "momentum": momentum})
 
     def linear(self, name: str, x: Value, out_features: int, bias: bool = True) -> Value:
         return self.op(name, "linear", x, out_features=out_features, bias=bias)
@@ -247,7 +309,7 @@ class Builder:
     ) -> tuple[Graph, tuple[int, ...], bool]:
         if "<" in fn.__qualname__:
             raise InvalidGraph(f"{name}: block {fn.__qualname__} is not a module-level function", hint="move it out")
-        sub = Builder([v.shape for v in inputs], self._memo)
+        sub = Builder([v[1] for v in inputs], self._memo)
         try:
             result = fn(sub, *(sub.inputs if order is None else [sub.inputs[i] for i in order]), *args)
         except InvalidGraph as error:
@@ -266,33 +328,44 @@ class Builder:
                 raise InvalidGraph(f"{name!r} lies below {prefix!r}, which is a leaf", hint="rename one of them")
         taken[name] = True
 
-    def _own(self, name: str, weights: str | None, needs: dict[str, Weight] | Graph) -> None:
+    def _own(self, name: str, entry: str, needs: dict[str, Weight] | Graph) -> None:
         """Enters a weight entry and counts its parameters, unless it is there already."""
-        entry = name if weights is None else weights
         known = self._entries.get(entry)
         if known is None:
             if entry != name and not self._taken.get(entry):
                 self._take(entry)
             self._entries[entry] = needs
-            self._params += (
-                needs.params
-                if isinstance(needs, Graph)
-                else sum([_size(w.shape) for w in needs.values() if w.trainable])
-            )
+            self._params += needs.params if isinstance(needs, Graph) else _trainable(needs)
         elif _tensors(known) != _tensors(needs):
             raise InvalidGraph(f"{name}: shares {entry!r}, whose tensors have other shapes", hint="share equal shapes")
+
+
+def _trainable(tensors: dict[str, Weight]) -> int:
+    count = 0
+    for shape, trainable in tensors.values():
+        if trainable:
+            count += prod(shape)
+    return count
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _window(
+    axes: int,
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...],
+    dilation: int | tuple[int, ...],
+    padding: tuple[int, ...] | None,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Kernel, stride, dilation and padding with one entry a spatial axis."""
+    kernels, strides, dilations = per_axis(kernel, axes), per_axis(stride, axes), per_axis(dilation, axes)
+    if padding is None:
+        padding = tuple([d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True)])
+    return kernels, strides, dilations, padding
 
 
 def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
     """One entry a spatial axis."""
     return (value,) * axes if isinstance(value, int) else value
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def _tensors(needs: dict[str, Weight] | Graph) -> Any:

@@ -12,6 +12,8 @@ _DIES_SHARED = 2  # last read here, but others read it before
 _DIES_SOLE = 3  # read only here, so an in-place op may overwrite it
 _UNUSED, _USED = 0, 1
 
+_IN_PLACE = frozenset(name for name, op in OPS.items() if op.in_place)
+
 _Liveness = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
@@ -65,31 +67,27 @@ def _liveness(graph: Graph) -> _Liveness:
 def _analyse(graph: Graph) -> _Liveness:
     """Elements, number of reading primitive ops, and index of the last reading item, of every value."""
     sizes = [prod(shape) for shape in graph.inputs]
-    for _, op, _, _, shapes, _ in graph.items:
-        if isinstance(op, str):
-            sizes.append(prod(shapes[0]))
-        else:
-            sub_sizes = _liveness(op)[0]
-            sizes.extend([sub_sizes[v] for v in op.outputs])
     uses = [0] * len(sizes)
     last = [-1] * len(sizes)
-    value = len(graph.inputs)
-    for index, (_, op, inputs, _, _, _) in enumerate(graph.items):
+    for index, (_, op, inputs, _, shapes, _) in enumerate(graph.items):
         if isinstance(op, str):
             for read in inputs:
                 uses[read] += 1
                 last[read] = index
-            value += 1
+            sizes.append(prod(shapes[0]))
+            uses.append(0)
+            last.append(-1)
         else:
-            inner = op._cache["liveness"][1]
+            inner_sizes, inner_uses, _ = _liveness(op)
             for position, read in enumerate(inputs):
-                if inner[position]:
-                    uses[read] += inner[position]
+                if inner_uses[position]:
+                    uses[read] += inner_uses[position]
                     last[read] = index
             for made in op.outputs:
+                sizes.append(inner_sizes[made])
                 # what a block reads of its own output is read by more than the caller
-                uses[value] += inner[made]
-                value += 1
+                uses.append(inner_uses[made])
+                last.append(-1)
     return tuple(sizes), tuple(uses), tuple(last)
 
 
@@ -145,17 +143,14 @@ def _compute_peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) 
     value = len(graph.inputs)
     for index, (_, op, inputs, _, shapes, _) in enumerate(graph.items):
         freed = 0
-        for read in inputs:
+        for read in inputs if len(inputs) == 1 else set(inputs):  # a value read twice is freed once
             if last[read] == index:
                 freed += sizes[read]
         if isinstance(op, str):
             made = sizes[value]
-            if OPS[op].in_place and uses[inputs[0]] == 1 and not shared[inputs[0]]:
+            during = live + made
+            if op in _IN_PLACE and uses[inputs[0]] == 1 and not shared[inputs[0]]:
                 during = live
-            else:
-                during = live + made
-                if len(inputs) > 1 and freed:  # a value read twice by one op is freed once
-                    freed = sum([sizes[read] for read in set(inputs) if last[read] == index])
             live += made - freed if last[value] >= 0 else -freed
             value += 1
         else:

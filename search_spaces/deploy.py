@@ -1,34 +1,48 @@
 """From the network that is trained to the network that runs: one list of passes.
 
-The structure is rewritten once per block graph by the passes of ``search_spaces.deploy_rules``; weights follow by
-the expressions that the passes leave behind.
+The passes rewrite the structure, once per block graph; weights follow by the expressions that they leave behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.affine import Expression, Get
-from search_spaces.deploy_rules import PASSES, Draft, Step
+from search_spaces.affine import Below, Expression
+from search_spaces.draft import Draft, Rule, Sight, Step
 from search_spaces.errors import InvalidGraph
-from search_spaces.graph import Graph, Item
+from search_spaces.fold import absorb_norm, fold_factor, fold_norm, fold_scale, freeze_positions, freeze_shift
+from search_spaces.graph import Graph, Item, Shape
+from search_spaces.merge import merge_branches
 from search_spaces.ops import OPS
 
 Weights = dict[str, NDArray[np.float32]]
 """Tensors by ``<entry>.<tensor>``."""
 
+RULES: Mapping[Any, Rule] = {
+    "spaced_conv": freeze_positions,
+    "sparse_shift": freeze_shift,
+    "batch_norm": fold_norm,
+    "scale": fold_scale,
+    "multiply": fold_factor,
+    "conv": absorb_norm,
+    "linear": absorb_norm,
+    "add": merge_branches,
+    "sub": merge_branches,
+}
+"""How a step of each op is rewritten."""
+
 
 def deploy(graph: Graph, weights: Mapping[str, NDArray[Any]] | None = None) -> tuple[Graph, Weights]:
     """The deployed graph and its weights; without weights the second is empty.
 
-    What only training needs is dropped. Batch norms and factors fold into the layers beside them, parallel layers
-    become one, learned positions and shifts become plain convolutions. Never more MACs than the training graph, a
-    shift apart. Equal to the training graph in eval mode up to rounding; weights are computed in float64.
+    What only training needs is dropped. Norms and factors fold into the layers beside them, parallel layers become
+    one, learned positions and shifts become plain convolutions. No layer grows. Equal to the training graph in eval
+    mode up to rounding: weights are computed in float64.
     Raises: InvalidGraph if a tensor is missing or has another shape.
     """
     deployed = _deployed(graph).graph
@@ -39,8 +53,7 @@ def deploy(graph: Graph, weights: Mapping[str, NDArray[Any]] | None = None) -> t
     out: Weights = {}
     for entry, tensors in deployed.entries().items():
         if entry in recipes:
-            prefix, recipe = recipes[entry]
-            changed = recipe.evaluate(_below(weights, prefix))._asdict()
+            changed: Mapping[str, NDArray[Any]] = recipes[entry].evaluate(weights.__getitem__)._asdict()
         else:
             changed = {tensor: weights[f"{entry}.{tensor}"] for tensor in tensors}
         for tensor in tensors:
@@ -58,23 +71,46 @@ def check_weights(graph: Graph, weights: Mapping[str, NDArray[Any]]) -> None:
                 raise InvalidGraph(f"weight {entry}.{tensor} is {found}", hint=f"shape {weight.shape}")
 
 
-def _below(weights: Mapping[str, NDArray[Any]], prefix: str) -> Get:
-    return lambda name: weights[prefix + name]
+def drop_train_only(draft: Draft) -> Draft:
+    """Takes out the ops that are the identity in eval mode."""
+    if not any(isinstance(step.item.op, str) and OPS[step.item.op].train_only for step in draft.steps):
+        return draft
+    same: dict[int, int] = {}
+    steps = []
+    for step in draft.steps:
+        inputs = tuple([same.get(v, v) for v in step.item.inputs])
+        if isinstance(step.item.op, str) and OPS[step.item.op].train_only:
+            same[step.makes[0]] = inputs[0]
+        else:
+            steps.append(step._replace(item=step.item._replace(inputs=inputs)))
+    return draft._replace(steps=tuple(steps), outputs=tuple([same.get(v, v) for v in draft.outputs]))
 
 
-def _recipes(graph: Graph) -> dict[str, tuple[str, Expression]]:
-    """What every layer that changes becomes, by its entry, and the prefix of the entries in the expression."""
-    found: dict[str, tuple[str, Expression]] = {}
+def drop_dead(draft: Draft) -> Draft:
+    """Takes out the items whose results reach no output."""
+    needed = set(draft.outputs)
+    steps = []
+    for step in reversed(draft.steps):
+        if not needed.isdisjoint(step.makes):
+            steps.append(step)
+            needed.difference_update(step.makes)
+            needed.update(step.item.inputs)
+    return draft._replace(steps=tuple(reversed(steps)))
 
-    def walk(sub: Graph, prefix: str) -> None:
-        for entry, recipe in _deployed(sub).recipes.items():
-            found[prefix + entry] = (prefix, recipe)
-        for item in sub.items:
-            if isinstance(item.op, Graph):
-                walk(item.op, f"{prefix}{item.weights}.")
 
-    walk(graph, "")
-    return found
+def rewrite_layers(draft: Draft) -> Draft:
+    """Applies the rule of each op in order of execution, so that a rule finds what came before rewritten."""
+    if not any(step.item.op in RULES for step in draft.steps):
+        return draft
+    sight = Sight(draft)
+    for step in draft.steps:
+        rule = RULES.get(step.item.op)
+        for rewritten in (rule and rule(step, sight)) or (step,):
+            sight.add(rewritten)
+    return draft._replace(steps=tuple(sight.steps))
+
+
+PASSES: tuple[Callable[[Draft], Draft], ...] = (drop_train_only, drop_dead, rewrite_layers, drop_dead)
 
 
 class _Deployed(NamedTuple):
@@ -96,35 +132,26 @@ def _deploy(graph: Graph) -> _Deployed:
         draft = rewrite(draft)
     made = tuple(dict.fromkeys([v for v in draft.outputs if v >= len(graph.inputs)]))
     returned = tuple([made.index(v) if v >= len(graph.inputs) else ~v for v in draft.outputs])
-    recipes = {item.weights: recipe for item, _, recipe in draft.steps if recipe is not None}
-    return _Deployed(_assembled(graph, draft, made), returned, recipes)
+    recipes: dict[str, Expression] = {}
+    for step in draft.steps:
+        recipes.update(step.recipes)
+    return _Deployed(_assembled(graph.inputs, draft, made), returned, recipes)
 
 
-def _assembled(graph: Graph, draft: Draft, outputs: tuple[int, ...]) -> Graph:
-    """The steps as a graph, with values renumbered; names and shapes are those of the training graph."""
-    number = {value: value for value in range(len(graph.inputs))}
-    entries: dict[str, int] = {}
-    items: list[Item] = []
-    macs = matmul_macs = 0
-    for item, makes, _ in draft.steps:
-        if isinstance(item.op, Graph):
-            entries[item.weights] = item.op.params
-            macs += item.op.macs
-            matmul_macs += item.op.matmul_macs
-        else:
-            row, shapes = OPS[item.op], tuple([draft.shapes[v] for v in item.inputs])
-            if row.weights is not None:
-                needs = row.weights(item.attrs, shapes).values()
-                entries[item.weights] = sum([prod(w.shape) for w in needs if w.trainable])
-            macs += row.macs(item.attrs, shapes, item.shapes[0]) if row.macs else 0
-            matmul_macs += row.matmul_macs(item.attrs, shapes, item.shapes[0]) if row.matmul_macs else 0
-        inputs = tuple([number[v] for v in item.inputs])
-        items.append(item if inputs == item.inputs else item._replace(inputs=inputs))
-        for value in makes:
-            number[value] = len(number)
-    shapes = tuple([draft.shapes[v] for v in outputs])
-    numbers = tuple([number[v] for v in outputs])
-    return Graph(graph.inputs, tuple(items), numbers, shapes, sum(entries.values()), macs, matmul_macs)
+def _recipes(graph: Graph) -> dict[str, Expression]:
+    """What every layer that changes becomes, by its entry in the whole network."""
+    found: dict[str, Expression] = {}
+
+    def walk(sub: Graph, prefix: str) -> None:
+        for item in sub.items:
+            if isinstance(item.op, Graph):
+                walk(item.op, f"{prefix}{item.weights}.")
+        # a caller has the last word on the layers of its blocks
+        for entry, recipe in _deployed(sub).recipes.items():
+            found[prefix + entry] = Below(prefix, recipe)
+
+    walk(graph, "")
+    return found
 
 
 def _draft(graph: Graph) -> Draft:
@@ -135,33 +162,27 @@ def _draft(graph: Graph) -> Draft:
     for item in graph.items:
         makes = tuple(range(value, value + len(item.shapes)))
         value += len(item.shapes)
-        inputs = tuple([same.get(v, v) for v in item.inputs]) if same else item.inputs
-        if isinstance(item.op, Graph):
-            called, makes = _call(item, item.op, inputs, makes, same)
-            if called.items:
-                # dropping items may have made two inputs one
-                inputs = tuple(dict.fromkeys(inputs))
-                steps.append(Step(item._replace(op=called, inputs=inputs, shapes=called.output_shapes), makes))
-        else:
-            steps.append(Step(item if inputs is item.inputs else item._replace(inputs=inputs), makes))
-    outputs = tuple([same.get(v, v) for v in graph.outputs])
-    return Draft(graph.value_shapes, tuple(steps), outputs)
+        if same:
+            item = item._replace(inputs=tuple([same.get(v, v) for v in item.inputs]))
+        if isinstance(item.op, str):
+            steps.append(Step(item, makes))
+        elif (call := _call(item, makes, _deployed(item.op), same)).makes:
+            steps.append(call)
+    return Draft(graph.value_shapes, tuple(steps), tuple([same.get(v, v) for v in graph.outputs]))
 
 
-def _call(
-    item: Item, block: Graph, inputs: tuple[int, ...], makes: tuple[int, ...], same: dict[int, int]
-) -> tuple[Graph, tuple[int, ...]]:
-    """The deployed block and the values that it still makes; enters into ``same`` those that equal others."""
-    called, returned, _ = _deployed(block)
+def _call(item: Item, makes: tuple[int, ...], block: _Deployed, same: dict[int, int]) -> Step:
+    """The call of a deployed block; enters into ``same`` the values that equal others."""
     made: dict[int, int] = {}
-    for value, index in zip(makes, returned, strict=True):
-        equal = inputs[~index] if index < 0 else made.setdefault(index, value)
+    for value, index in zip(makes, block.returned, strict=True):
+        equal = item.inputs[~index] if index < 0 else made.setdefault(index, value)
         if equal != value:
             same[value] = equal
-    distinct = list(dict.fromkeys(inputs))
-    if len(distinct) < len(inputs):
-        called = _merge_inputs(called, tuple([distinct.index(v) for v in inputs]))
-    return called, tuple([made[index] for index in sorted(made)])
+    graph, inputs = block.graph, tuple(dict.fromkeys(item.inputs))
+    if len(inputs) < len(item.inputs):  # dropping items may have made two inputs one
+        graph = _merge_inputs(graph, tuple([inputs.index(v) for v in item.inputs]))
+    item = item._replace(op=graph, inputs=inputs, shapes=graph.output_shapes)
+    return Step(item, tuple([made[index] for index in sorted(made)]), inner=block.recipes)
 
 
 def _merge_inputs(graph: Graph, position: tuple[int, ...]) -> Graph:
@@ -176,3 +197,31 @@ def _merge_inputs(graph: Graph, position: tuple[int, ...]) -> Graph:
     items = tuple(item._replace(inputs=tuple(moved(v) for v in item.inputs)) for item in graph.items)
     outputs = tuple(moved(v) for v in graph.outputs)
     return Graph(inputs, items, outputs, graph.output_shapes, graph.params, graph.macs, graph.matmul_macs)
+
+
+def _assembled(inputs: tuple[Shape, ...], draft: Draft, outputs: tuple[int, ...]) -> Graph:
+    """The steps as a graph, with values renumbered; names are those of the training graph, so they are valid."""
+    number = {value: value for value in range(len(inputs))}
+    params: dict[str, int] = {}
+    items: list[Item] = []
+    macs = matmul_macs = 0
+    for item, makes, _, _ in draft.steps:
+        if isinstance(item.op, Graph):
+            params[item.weights] = item.op.params
+            macs += item.op.macs
+            matmul_macs += item.op.matmul_macs
+        else:
+            row, read = OPS[item.op], tuple([draft.shapes[v] for v in item.inputs])
+            if row.weights is not None:
+                tensors = row.weights(item.attrs, read).values()
+                params[item.weights] = sum([prod(tensor.shape) for tensor in tensors if tensor.trainable])
+            macs += row.macs(item.attrs, read, item.shapes[0]) if row.macs else 0
+            matmul_macs += row.matmul_macs(item.attrs, read, item.shapes[0]) if row.matmul_macs else 0
+        moved = tuple([number[v] for v in item.inputs])
+        items.append(item if moved == item.inputs else item._replace(inputs=moved))
+        for value in makes:
+            number[value] = len(number)
+    shapes = tuple([draft.shapes[v] for v in outputs])
+    return Graph(
+        inputs, tuple(items), tuple([number[v] for v in outputs]), shapes, sum(params.values()), macs, matmul_macs
+    )

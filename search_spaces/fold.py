@@ -80,33 +80,31 @@ def _fold(step: Step, axis: int, change: Change, sight: Sight, *, bias: bool = F
     if not sight.owns(step.item):
         return None
     makes = (value,) if moves else step.makes
+    layer: Step | None = None
     if (before := sight.private(value, "conv", "linear")) and axis == _channel_axis(before.item):
         layer = before.as_layer(makes, change(before.expression), bias=bias or before.item.attrs["bias"])
-    elif (call := sight.private_call(value)) and len(call.makes) == 1 and (last := _last_layer(call.item, axis)):
-        entry, inner, has_bias = last
-        if bias and not has_bias:
-            return None
-        expression = call.recipes.get(entry) or Below(f"{call.item.weights}.", call.inner.get(inner) or Layer(inner, has_bias))
-        layer = call._replace(makes=makes, recipes={**call.recipes, entry: change(expression)})
-    else:
+    elif call := sight.private_call(value):
+        layer = _fold_inside(call, makes, axis, change, bias)
+    if layer is None:
         return None
     return (layer, *moves[:-1], moves[-1]._replace(makes=step.makes)) if moves else (layer,)
 
 
+def _fold_inside(call: Step, makes: tuple[int, ...], axis: int, change: Change, bias: bool) -> Step | None:
+    """Changes the weights of the layer that makes the only output of a block; the block's graph stays as it is."""
+    block = call.item.op
+    assert isinstance(block, Graph)
+    last = block.items[-1]
+    if len(block.outputs) != 1 or block.outputs[0] != len(block.value_shapes) - 1:
+        return None
+    if last.op not in ("conv", "linear") or axis != _channel_axis(last) or (bias and not last.attrs["bias"]):
+        return None
+    if sum(item.weights == last.weights for item in block.items) > 1:
+        return None
+    entry = f"{call.item.weights}.{last.weights}"
+    inside = Below(f"{call.item.weights}.", call.inner.get(last.weights) or Layer(last.weights, last.attrs["bias"]))
+    return call._replace(makes=makes, recipes={entry: change(call.recipes.get(entry, inside))})
+
+
 def _channel_axis(layer: Item) -> int:
     return 0 if layer.op == "conv" else len(layer.shapes[0]) - 1
-
-
-def _last_layer(call: Item, axis: int) -> tuple[str, str, bool] | None:
-    """The layer that makes the only output of a block: its entry for the caller and in the block, and its bias."""
-    block = call.op
-    assert isinstance(block, Graph)
-    (output,) = block.outputs
-    item = block.items[-1]
-    value = len(block.value_shapes) - len(item.shapes)
-    alone = sum(other.weights == item.weights for other in block.items) == 1
-    if output != value or not alone or any(output in other.inputs for other in block.items):
-        return None
-    if isinstance(item.op, Graph):
-        ...
-    return None

@@ -138,7 +138,7 @@ class Graph:
     def layers(self) -> list[Layer]:
         """Every convolution and linear layer in order of execution."""
         shapes = self.shapes_by_name()
-        return [_layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "linear")]
+        return [_layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "spaced_conv", "linear")]
 
     def shapes_by_name(self) -> dict[str, Shape]:
         """The shape of every graph input and node output."""
@@ -188,7 +188,7 @@ def _entries(graph: Graph) -> dict[str, dict[str, Weight]]:
 
 def _layer(node: Node, in_shape: Shape) -> Layer:
     attrs = node.attrs
-    if node.op == "conv":
+    if node.op != "linear":
         size = node.shape[1:]
         macs = prod(node.shape) * (in_shape[0] // attrs["groups"]) * prod(attrs["kernel"])
         return Layer(
@@ -199,7 +199,7 @@ def _layer(node: Node, in_shape: Shape) -> Layer:
             attrs["kernel"],
             attrs["stride"],
             attrs["groups"],
-            attrs["dilation"],
+            attrs.get("dilation", (1,) * len(size)),
             attrs["bias"],
             size,
             macs,

@@ -125,13 +125,9 @@ def _linear_macs(attrs: Attrs, shapes: Shapes, shape: Shape) -> int:
 
 
 def _batch_norm_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
-    channels = (shapes[0][0],)
-    return {
-        "weight": Weight(channels),
-        "bias": Weight(channels),
-        "running_mean": Weight(channels, trainable=False),
-        "running_var": Weight(channels, trainable=False),
-    }
+    affine = Weight((shapes[0][0],))
+    statistic = Weight(affine.shape, trainable=False)
+    return {"weight": affine, "bias": affine, "running_mean": statistic, "running_var": statistic}
 
 
 def _concat_shape(attrs: Attrs, shapes: Shapes) -> Shape:

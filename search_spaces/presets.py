@@ -8,6 +8,7 @@ from search_spaces.spaces.edge import EDGE_PRESETS
 from search_spaces.spaces.edgenext import EDGENEXT_PRESETS
 from search_spaces.spaces.efficientnet import EFFICIENTNET_PRESETS
 from search_spaces.spaces.efficientnet_v2 import EFFICIENTNET_V2_PRESETS
+from search_spaces.spaces.fasternet import FASTERNET_PRESETS
 from search_spaces.spaces.fbnet import FBNET_PRESETS
 from search_spaces.spaces.focalnet import FOCALNET_PRESETS
 from search_spaces.spaces.ghostnet import GHOSTNET_PRESETS
@@ -17,11 +18,15 @@ from search_spaces.spaces.inception_next import INCEPTION_NEXT_PRESETS
 from search_spaces.spaces.lcnet import LCNET_PRESETS
 from search_spaces.spaces.mambaout import MAMBAOUT_PRESETS
 from search_spaces.spaces.metaformer import METAFORMER_PRESETS
+from search_spaces.spaces.mixnet import MIXNET_PRESETS
 from search_spaces.spaces.mnasnet import MNASNET_PRESETS
 from search_spaces.spaces.mobilenet import MOBILENET_PRESETS
 from search_spaces.spaces.mobilenet_v3 import MOBILENET_V3_PRESETS
+from search_spaces.spaces.mobilenet_v4 import MOBILENET_V4_PRESETS
 from search_spaces.spaces.mobilevit import MOBILEVIT_PRESETS
 from search_spaces.spaces.resnet import RESNET_PRESETS
+from search_spaces.spaces.rexnet import REXNET_PRESETS
+from search_spaces.spaces.starnet import STARNET_PRESETS
 
 PRESETS: Mapping[str, Preset] = {
     **MOBILENET_PRESETS,
@@ -43,5 +48,10 @@ PRESETS: Mapping[str, Preset] = {
     **INCEPTION_NEXT_PRESETS,
     **MAMBAOUT_PRESETS,
     **METAFORMER_PRESETS,
+    **STARNET_PRESETS,
+    **FASTERNET_PRESETS,
+    **MIXNET_PRESETS,
+    **REXNET_PRESETS,
+    **MOBILENET_V4_PRESETS,
 }
 """Every preset by the name under which its network is published."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from search_spaces.architecture import Choice, Option
 from search_spaces.blocks import BLOCKS
+from search_spaces.builder import Signature
 from search_spaces.channels import make_divisible
 from search_spaces.errors import InvalidSpec
 
@@ -75,14 +76,14 @@ Arguments = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 class Call(NamedTuple):
-    """A layer: its item name, the block function and its arguments; ``choice`` is -1, or the position of the
-    block choice, whose value is then the key into ``by_label``."""
+    """A layer: its item name, the block and its arguments; ``choice`` is -1, or the position of the block
+    choice, whose value is then the key into ``by_label``."""
 
     name: str
-    function: Callable[..., Any]
+    signature: Signature
     arguments: Arguments
     choice: int = -1
-    by_label: Mapping[Any, tuple[str, Callable[..., Any], Arguments]] = {}
+    by_label: Mapping[Any, tuple[str, Signature, Arguments]] = {}
 
 
 class Plan(NamedTuple):
@@ -226,6 +227,17 @@ def lay_out(stage: Stage, position: int, layout: Layout) -> Callable[[int, int],
     def plan(constants: int, stages: int) -> Plan:
         offsets = {"constant": 0, "channels": constants, "value": constants + stages}
 
+        def types(slots: list[_Slot | Rule], index: int, layers_in_all: int) -> tuple[type, ...]:
+            kinds = []
+            for slot in slots:
+                if not isinstance(slot, tuple):
+                    kinds.append(type(slot(index, layers_in_all)))
+                elif slot[0] == "constant":
+                    kinds.append(type(layout.constants[slot[1]]))
+                else:
+                    kinds.append(int if slot[0] == "channels" else type(layout.choices[slot[1]].options[0]))
+            return tuple(kinds)
+
         def getter(slots: list[_Slot | Rule], index: int, layers_in_all: int) -> Arguments:
             where = [
                 offsets[slot[0]] + slot[1] if isinstance(slot, tuple) else layout.constant(slot(index, layers_in_all))
@@ -241,11 +253,11 @@ def lay_out(stage: Stage, position: int, layout: Layout) -> Callable[[int, int],
             calls[d] = []
             for index, (_, choice, by_label) in enumerate(layers[:d]):
                 ready = {
-                    label: (full, BLOCKS[block].function, getter(slots, index, d))
+                    label: (full, (BLOCKS[block].function, types(slots, index, d)), getter(slots, index, d))
                     for label, (full, block, slots) in by_label.items()
                 }
-                first_name, function, picked = next(iter(ready.values()))
-                calls[d].append(Call(first_name, function, picked, choice, ready if choice >= 0 else {}))
+                first_name, signature, picked = next(iter(ready.values()))
+                calls[d].append(Call(first_name, signature, picked, choice, ready if choice >= 0 else {}))
         return Plan(depth, out_channels, calls, {d: ends[d] for d in stage.depth}, end, labels, size)
 
     return plan

@@ -54,6 +54,8 @@ class StagedSpace:
         self._constants = layout.constants
         self._plans = [plan(len(self._constants), len(self.stages)) for plan in plans]
         self.choices = tuple(layout.choices)
+        self._options = [choice.options for choice in self.choices]
+        self._counts = np.array([len(options) for options in self._options])
         self._index = {choice.name: i for i, choice in enumerate(self.choices)}
         self._layers = [
             (plan.depth, [] if plan.depth >= 0 else next(iter(plan.calls.values())), plan.calls) for plan in self._plans
@@ -91,8 +93,8 @@ class StagedSpace:
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Every choice uniform and independent (so shallow networks are as likely as deep ones)."""
-        draws = rng.random(len(self.choices)).tolist()
-        return self._canonical([c.options[int(u * len(c.options))] for c, u in zip(self.choices, draws, strict=True)])
+        picks = (rng.random(len(self.choices)) * self._counts).astype(np.int64).tolist()
+        return self._canonical([options[i] for options, i in zip(self._options, picks, strict=True)])
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         active = [i for i, v in enumerate(arch.values) if v is not None and len(self.choices[i].options) > 1]
@@ -217,13 +219,13 @@ class StagedSpace:
             channels = tuple(chosen)
         pool = (*self._constants, *channels, *values)
         b = Builder((input_shape,), self.memo)
-        block = b.block
-        x: Value = b.inputs[0]
+        calls = []
         for depth, fixed, by_depth in self._layers:
-            for name, function, arguments, choice, by_label in by_depth[values[depth]] if depth >= 0 else fixed:
+            for name, signature, arguments, choice, by_label in by_depth[values[depth]] if depth >= 0 else fixed:
                 if choice >= 0:
-                    name, function, arguments = by_label[values[choice]]
-                x = block(name, function, x, *arguments(pool))
+                    name, signature, arguments = by_label[values[choice]]
+                calls.append((name, signature, arguments(pool)))
+        x: Value = b.chain(b.inputs[0], calls)
         return b.build(head.attach(b, x, self._classifier))
 
     def cover(self) -> list[Architecture]:

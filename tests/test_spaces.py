@@ -1,6 +1,7 @@
 """Every search space keeps the protocol's promises; the known networks are exact."""
 
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_graphs import TASK
 
-from search_spaces import PRESETS, SPACES, Classification, Task, get_preset, get_space
+from search_spaces import PRESETS, SPACES, Architecture, Classification, Task, get_preset, get_space
 from search_spaces.cost import peak_memory_bytes
 from search_spaces.errors import InvalidArchitecture, InvalidSpec, UnknownName
-from search_spaces.staged import Stage, StagedSpace
+from search_spaces.graph import Graph
+from search_spaces.staged import Candidate, Stage, StagedSpace, listed
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -105,6 +107,84 @@ def test_size_equals_enumeration(depths: set[int], kernels: set[int], widths: se
         everything.add(space.decode(np.array(values)))
     assert len(everything) == space.size
     assert len({a.id for a in everything}) == space.size
+
+
+def enumerated(space: StagedSpace) -> set[Architecture]:
+    return {space.decode(np.array(codes)) for codes in product(*(range(1, len(c.options) + 1) for c in space.choices))}
+
+
+LABELS = {
+    "plain": Candidate("depthwise_separable", {"kernel": (3, 5), "activation": ("relu",)}),
+    "dense": Candidate("conv_bn_act", {"kernel": (1, 3, 5), "activation": ("relu",)}),
+    "fixed": Candidate("conv_bn_act", {"kernel": (3,), "activation": ("relu", "relu6")}),
+    "only": Candidate("conv_bn_act", {"kernel": (7,), "activation": ("relu6",)}),
+}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from(list(LABELS)), min_size=1, max_size=3, unique=True),
+    st.sampled_from([(1,), (2,), (1, 2), (1, 3)]),
+    st.sampled_from([8, (8, 16)]),
+    st.booleans(),
+)
+def test_a_choice_of_blocks_has_exactly_its_combinations(
+    labels: list[str], depths: tuple[int, ...], channels: int | tuple[int, ...], tied: bool
+) -> None:
+    blocks = {label: LABELS[label] for label in labels}
+    space = StagedSpace("blocks", [Stage("stage1", blocks, channels, 2, depths, tied=tied)])
+    if prod(len(c.options) for c in space.choices) > 5000:
+        return
+    everything = enumerated(space)
+    assert len(everything) == space.size == len({a.id for a in everything})
+    rng = np.random.default_rng(0)
+    graphs = set()
+    for arch in sorted(everything, key=lambda a: a.id)[:30]:
+        space.validate(arch)
+        assert space.from_string(space.to_string(arch)) == arch
+        for made in (space.mutate(arch, rng), space.crossover(arch, space.sample(rng), rng)):
+            assert made in everything
+        if space.size > 1:
+            assert space.mutate(arch, rng) != arch
+        graphs.add(space.graph(arch, TASK).fingerprint)
+    assert len(graphs) > 1 or space.size == 1
+    covered = space.cover()
+    for index, choice in enumerate(space.choices):
+        assert {arch.values[index] for arch in covered} >= set(choice.options)
+
+
+def test_arguments_of_a_block_that_is_not_chosen_are_refused() -> None:
+    space = StagedSpace("blocks", [Stage("stage1", {k: LABELS[k] for k in ("plain", "dense")}, 8)])
+    arch = space.from_string("stage1.layer1.block=dense,stage1.layer1.dense.kernel=5")
+    assert space.to_dict(arch) == {
+        "width": 1.0,
+        "stage1.layer1.block": "dense",
+        "stage1.layer1.dense.kernel": 5,
+    }
+    for text, message in (
+        ("stage1.layer1.block=dense,stage1.layer1.plain.kernel=5", "missing"),
+        ("stage1.layer1.block=dense,stage1.layer1.dense.kernel=5,stage1.layer1.plain.kernel=3", "inactive"),
+        ("stage1.layer1.dense.kernel=5", "block is missing"),
+    ):
+        with pytest.raises(InvalidArchitecture, match=message):
+            space.from_string(text)
+    assert "stage1.layer1.dense" in {name.rpartition(".")[0] for name in names_of(space.graph(arch, TASK))}
+
+
+def names_of(graph: Graph) -> list[str]:
+    return [node.name for node in graph.nodes]
+
+
+def test_rules_set_arguments_by_the_place_of_a_layer() -> None:
+    rules = {"kernel": listed(7, 3, 5), "activation": lambda index, depth: "relu6" if index == depth - 1 else "relu"}
+    space = StagedSpace("rules", [Stage("stage1", "conv_bn_act", 8, 2, (2, 3), rules=rules)])
+    assert [c.name for c in space.choices] == ["width", "stage1.depth"]
+    for depth, last in ((2, 3), (3, 5)):
+        nodes = space.graph(space.from_dict({"stage1.depth": depth}), TASK).nodes
+        convs = [node for node in nodes if node.op == "conv"]
+        assert [node.attrs["kernel"][0] for node in convs] == [7, 3, 5][:depth]
+        assert convs[-1].attrs["kernel"] == (last, last)
+        assert [node.op for node in nodes if "relu" in node.op] == ["relu"] * (depth - 1) + ["relu6"]
 
 
 def test_inactive_layers_do_not_tell_architectures_apart() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from search_spaces.blocks.conv import conv_bn
 from search_spaces.builder import Builder, Value
 
 
@@ -20,23 +21,31 @@ def average_pool(b: Builder, name: str, x: Value, stride: int) -> Value:
     return b.pool(f"{name}.pool", "avg_pool", x, stride, stride, ceil_mode=True)
 
 
-def _none(b: Builder, name: str, x: Value, stride: int) -> Value:
+def _nothing(b: Builder, name: str, x: Value, stride: int) -> Value:
     return x
 
 
 DOWNSAMPLES: Mapping[str, Callable[[Builder, str, Value, int], Value]] = {
-    "strided": _none,
+    "strided": _nothing,
     "pooled": average_pool,
     "blurred": blur_pool,
 }
-"""What follows a convolution in place of its stride; "strided" leaves the stride to the convolution."""
+"""What takes the stride of a convolution after its activation; "strided" leaves it to the convolution itself."""
 
 
-def unblurred_stride(downsample: str, stride: int) -> int:
-    """The stride that is left to the convolution itself."""
-    return stride if downsample == "strided" else 1
-
-
-def downsampled(b: Builder, name: str, x: Value, downsample: str, stride: int) -> Value:
-    """What follows a convolution (after its activation) to take the stride that it did not take itself."""
+def downsampling_conv_bn(
+    b: Builder,
+    name: str,
+    x: Value,
+    out_channels: int,
+    kernel: int,
+    stride: int,
+    groups: int,
+    activation: str,
+    downsample: str,
+    norm: str = "batch",
+) -> Value:
+    """``conv_bn`` whose stride is taken as ``downsample`` (of ``DOWNSAMPLES``) says."""
+    own = stride if downsample == "strided" else 1
+    x = conv_bn(b, name, x, out_channels, kernel, own, groups, activation, norm=norm)
     return x if stride == 1 else DOWNSAMPLES[downsample](b, name, x, stride)

@@ -83,7 +83,7 @@ def ghost_bottleneck(
     convolutions between the modules, where there is a stride, and of the shortcut, where the shape changes.
     Attention (of ``GHOST_ATTENTIONS``) sits between the modules; ``dfc`` gates the first.
     ``branches`` train in parallel where one convolution runs. Sources: Han et al. 2020, figure 3; Tang et al. 2022,
-    figure 4; Liu et al. 2024, section 3.1.
+    section 3.3; Liu et al. 2024, section 3.1.
     """
     in_channels = x.shape[0]
     hidden = make_divisible(in_channels * expand, 4)

@@ -69,7 +69,7 @@ def fused_inverted_residual(
     in_channels = x.shape[0]
     fused = not full and expand == 1
     hidden = out_channels if fused else make_divisible(in_channels * expand)
-    groups = hidden // group_width if group_width else 1
+    groups = max(1, hidden // group_width) if group_width else 1
     y = conv_bn(b, "fused", x, hidden, kernel, stride, groups, activation, padding=padding, norm=norm, eps=eps)
     y = ATTENTIONS[attention](b, y, in_channels)
     if not fused:

@@ -2,6 +2,7 @@
 
 from search_spaces.blocks.conv import activate
 from search_spaces.builder import Builder, Value
+from search_spaces.errors import InvalidGraph
 from search_spaces.task import pooled
 
 
@@ -50,6 +51,8 @@ def pooled_head(
     hidden layer that many times as wide, with its activation and, if ``inner_norm``, a layer norm after it.
     Sources: Liu et al. 2022, arXiv:2201.03545, section 2.6; Yu et al. 2022, arXiv:2210.13452.
     """
+    if norm_place not in ("before", "after", "none"):
+        raise InvalidGraph(f"the norm of a head cannot stand {norm_place!r}", hint='"before", "after" or "none"')
     if norm_place == "before":
         x = b.layer_norm("norm", x, eps=eps)
     x = pooled(b, x)

@@ -4,6 +4,13 @@ from search_spaces.blocks.conv import activate, conv_bn
 from search_spaces.builder import Builder, Value
 
 
+def star_stem(
+    b: Builder, x: Value, out_channels: int, kernel: int = 3, stride: int = 2, activation: str = "relu6"
+) -> Value:
+    """Convolution with a bias, batch norm, activation (Ma et al. 2024, arXiv:2403.19967)."""
+    return conv_bn(b, "stem", x, out_channels, kernel, stride, activation=activation, bias=True)
+
+
 def star_block(
     b: Builder,
     x: Value,
@@ -17,7 +24,7 @@ def star_block(
 
     A 3 x 3 convolution with the stride comes first where the shape changes. All convolutions have a bias; batch
     norm follows all but the expansions and the last depthwise one. Source: Ma et al. 2024, arXiv:2403.19967,
-    section 3.4 and figure 4.
+    section 4.
     """
     if stride != 1 or x.shape[0] != out_channels:
         x = conv_bn(b, "downsample", x, out_channels, 3, stride, bias=True)

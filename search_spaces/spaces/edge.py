@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from search_spaces.channels import make_divisible
 from search_spaces.preset import Preset
@@ -26,7 +27,7 @@ def efficientnet_edge(
         (144, 4, 1, 5, False),
         (192, 2, 2, 5, False),
     ]
-    shared = {"activation": "relu", "eps": eps, "padding": padding}
+    shared: dict[str, Any] = {"activation": "relu", "eps": eps, "padding": padding}
     layers = scaled_depth(1, depth)
     inner = (4.0 * first / stem, *(4.0,) * (layers - 1))
     stages = [row("stage1", "fused_inverted_residual", first, layers, kernel=3, expand=inner, residual=False, **shared)]
@@ -89,11 +90,17 @@ def mobilenet_edgetpu_v2(
 
 
 def _expanding(
-    name: str, fused: bool, channels: int, stride: int, expand: tuple[int, ...], kernel: int = 3, **arguments: object
+    name: str, fused: bool, channels: int, stride: int, expand: tuple[int, ...], kernel: int = 3, **arguments: Any
 ) -> Stage:
     """A stage with an expansion a layer, ReLU and no attention."""
     block = "fused_inverted_residual" if fused else "inverted_residual"
-    shared = {"kernel": kernel, "expand": expand, "attention": "none", "activation": "relu", **arguments}
+    shared: dict[str, Any] = {
+        "kernel": kernel,
+        "expand": expand,
+        "attention": "none",
+        "activation": "relu",
+        **arguments,
+    }
     return row(name, block, channels, len(expand), stride, **shared)
 
 
@@ -117,15 +124,18 @@ _xs = partial(_v2, "mobilenet_edgetpu_v2_xs", (16, 32, 48, 96, 144, 160, 192), s
 _s = partial(_v2, "mobilenet_edgetpu_v2_s", (24, 48, 64, 128, 160, 192, 256))
 _m = partial(_v2, "mobilenet_edgetpu_v2_m", (32, 64, 80, 160, 192, 240, 320), 1344)
 _l = partial(_v2, "mobilenet_edgetpu_v2_l", (32, 64, 96, 192, 240, 256, 384), 1408, kernel=7, group_width=128)
+_es = partial(efficientnet_edge, "efficientnet_es")
+_el = partial(efficientnet_edge, "efficientnet_el", width=1.2, depth=1.4)
 # with the padding and the epsilon of the authors' code
 _tf = partial(efficientnet_edge, eps=1e-3, padding="same")
 
 EDGE_PRESETS: Mapping[str, Preset] = {
-    "efficientnet_es": Preset(partial(efficientnet_edge, "efficientnet_es"), _EDGE),
+    "efficientnet_es": Preset(_es, _EDGE),
     "efficientnet_em": Preset(partial(efficientnet_edge, "efficientnet_em", depth=1.1), _EDGE, input_size=240),
-    "efficientnet_el": Preset(
-        partial(efficientnet_edge, "efficientnet_el", width=1.2, depth=1.4), _EDGE, input_size=300
-    ),
+    "efficientnet_el": Preset(_el, _EDGE, input_size=300),
+    # the same networks, published with sparse weights as well
+    "efficientnet_es_pruned": Preset(_es, _EDGE),
+    "efficientnet_el_pruned": Preset(_el, _EDGE, input_size=300),
     "tf_efficientnet_es": Preset(partial(_tf, "efficientnet_es_tf"), _EDGE),
     "tf_efficientnet_em": Preset(partial(_tf, "efficientnet_em_tf", depth=1.1), _EDGE, input_size=240),
     "tf_efficientnet_el": Preset(partial(_tf, "efficientnet_el_tf", width=1.2, depth=1.4), _EDGE, input_size=300),

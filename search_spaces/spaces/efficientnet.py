@@ -6,8 +6,7 @@ from functools import partial
 from search_spaces.architecture import Option
 from search_spaces.preset import Preset
 from search_spaces.spaces.rows import one, scaled_depth
-from search_spaces.stage import Candidate
-from search_spaces.staged import Stage, StagedSpace
+from search_spaces.staged import Candidate, Options, Stage, StagedSpace
 
 # channels, layers, stride, kernel (Tan and Le 2019, table 1, from its third row on)
 _TABLE = ((24, 2, 2, 3), (40, 2, 2, 5), (80, 3, 2, 3), (112, 3, 1, 5), (192, 4, 2, 5), (320, 1, 1, 3))
@@ -38,14 +37,14 @@ def efficientnet(
     early = 2 if early_strides else 1
     if resolution is None:
         resolution = (128, 160, 192, 224, 240, 260, 300, 380) if early_strides else ()
-    shared: dict[str, tuple[Option, ...]] = {"activation": (activation,), "eps": (eps,), "padding": (padding,)}
-    sizes = {"kernel": kernel, "expand": expand}
+    shared: Options = {"activation": (activation,), "eps": (eps,), "padding": (padding,)}
+    sizes: Options = {"kernel": kernel, "expand": expand}
     blocks = {
         "mbconv": Candidate("inverted_residual", {**sizes, "attention": (attention,)}),
         "fused": Candidate("fused_inverted_residual", {**sizes, "attention": ("none",)}),
     }
     end = partial(one, block="conv_bn_act", scaled=not fixed_ends, activation=activation, eps=eps, padding=padding)
-    first = {"kernel": (3,), "expand": (1,), "attention": (attention,), **shared}
+    first: Options = {"kernel": (3,), "expand": (1,), "attention": (attention,), **shared}
     return StagedSpace(
         name,
         [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from search_spaces.channels import make_divisible
 from search_spaces.preset import Preset
@@ -50,10 +50,10 @@ def efficientnet_v2(
     has a projection as well. Source: Tan and Le 2021, table 4 (S) and the authors' code (M, L and the B series).
     """
     depths = (depth,) * len(rows) if isinstance(depth, float) else depth
-    shared = {"activation": "silu", "eps": eps, "padding": padding}
+    shared: dict[str, Any] = {"activation": "silu", "eps": eps, "padding": padding}
     stages = []
     for i, (r, factor) in enumerate(zip(rows, depths, strict=True)):
-        kind = {"attention": "se_swish"} if i > 2 else {"attention": "none", "full": full and i == 0}
+        kind: dict[str, Any] = {"attention": "se_swish"} if i > 2 else {"attention": "none", "full": full and i == 0}
         stages.append(
             row(
                 f"stage{i + 1}",

@@ -7,8 +7,7 @@ from search_spaces.architecture import Option
 from search_spaces.preset import Preset
 from search_spaces.spaces.mobilenet_v3_table import Row, mobilenet_v3_table
 from search_spaces.spaces.rows import one
-from search_spaces.stage import Candidate
-from search_spaces.staged import Stage, StagedSpace
+from search_spaces.staged import Candidate, Stage, StagedSpace
 
 # layers, channels, stride (Wu et al. 2019, table 1)
 _TABLE = ((1, 16, 1), (4, 24, 2), (4, 32, 2), (4, 64, 2), (4, 112, 1), (4, 184, 2), (1, 352, 1))

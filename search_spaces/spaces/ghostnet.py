@@ -94,7 +94,7 @@ def ghostnet_v2(
 def ghostnet(multiplier: float = 1.0, dfc: bool = False, branches: int = 1) -> StagedSpace:
     """GhostNet at a multiplier of all widths, those inside of the bottlenecks included (Han et al. 2020, table 1).
 
-    ``dfc`` gives the attention of GhostNetV2 to all layers but the first two (Tang et al. 2022, section 4.1),
+    ``dfc`` gives the attention of GhostNetV2 to all layers but the first two (Tang et al. 2022, section 3.3),
     ``branches`` 3 the training graph of GhostNetV3 (Liu et al. 2024, section 3.1).
     """
     stages = []

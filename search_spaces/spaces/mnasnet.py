@@ -6,7 +6,7 @@ from functools import partial
 from search_spaces.architecture import Option
 from search_spaces.preset import Preset
 from search_spaces.spaces.rows import one
-from search_spaces.staged import Stage, StagedSpace
+from search_spaces.staged import Options, Stage, StagedSpace
 
 _STRIDES = (2, 2, 2, 1, 2, 1)
 
@@ -33,7 +33,7 @@ def mnasnet(
     lets the head scale along, for inputs of 8 to 32 pixels. Source: Tan et al. 2019, section 4.1.
     """
     early = 2 if early_strides else 1
-    layer = {"kernel": kernel, "expand": expand, "attention": attention, "activation": ("relu",)}
+    layer: Options = {"kernel": kernel, "expand": expand, "attention": attention, "activation": ("relu",)}
     stages = []
     for i, (around, depth, stride) in enumerate(zip(channels, depths, _STRIDES, strict=True)):
         options = tuple(dict.fromkeys(max(8, 8 * round(around * f / 8)) for f in filters))

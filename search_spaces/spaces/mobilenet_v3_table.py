@@ -62,14 +62,16 @@ def mobilenet_v3_table(
     shared: dict[str, Any] = {"eps": eps, "padding": padding}
     stages = [fixed_row(f"stage{i}", r, residual=residual or i > 1, **shared) for i, r in enumerate(rows, 1)]
     conv: dict[str, Any] = {"activation": activation, "kernel": 1, "eps": eps}
+    if head_depth == 1:
+        last = one("head", "conv_bn_act", head, **conv)
+    else:
+        last = row("head", "conv_bn_act", head, head_depth, **conv)
     return StagedSpace(
         name,
         [
             one("stem", "conv_bn_act", stem, 2, least=16, kernel=3, activation=activation, **shared),
             *stages,
-            one("head", "conv_bn_act", head, **conv)
-            if head_depth == 1
-            else row("head", "conv_bn_act", head, head_depth, **conv),
+            last,
             one("features", "pooled_conv_act", features, scaled=False, activation=activation, bias=bias),
         ],
         width=width,
@@ -77,6 +79,7 @@ def mobilenet_v3_table(
 
 
 def fixed_row(name: str, r: Row, **arguments: Any) -> Stage:
+    """The stage of a row; ``arguments`` are further ones of its blocks."""
     return row(
         name,
         "inverted_residual",

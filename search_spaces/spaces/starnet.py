@@ -5,8 +5,8 @@ from functools import partial
 
 from search_spaces.builder import Builder, Value
 from search_spaces.preset import Preset
-from search_spaces.spaces.rows import row
-from search_spaces.staged import Stage, StagedSpace
+from search_spaces.spaces.rows import one, row
+from search_spaces.staged import StagedSpace
 from search_spaces.task import classifier
 
 
@@ -18,16 +18,12 @@ def normed_classifier(b: Builder, x: Value, classes: int) -> Value:
 def starnet(
     base: int = 32, depths: tuple[int, int, int, int] = (3, 3, 12, 5), expand: float = 4.0, stem_stride: int = 2
 ) -> StagedSpace:
-    """Four stages of ``base`` times 1, 2, 4 and 8 channels, each of which halves the size (Ma et al. 2024, table 3)."""
-    stem = Stage(
-        "stem",
-        "conv_bn_act",
-        32,
-        stem_stride,
-        options={"kernel": (3,), "activation": ("relu6",), "bias": (True,)},
-        single=True,
-    )
-    stages = [row(f"stage{i + 1}", "star_block", base * 2**i, depth, 2, expand=expand) for i, depth in enumerate(depths)]
+    """Four stages of ``base`` times 1, 2, 4 and 8 channels, each of which halves the size (Ma et al. 2024, section 4)."""
+    stem = one("stem", "star_stem", 32, stem_stride, scaled=False)
+    stages = [
+        row(f"stage{i + 1}", "star_block", base * 2**i, depth, 2, scaled=False, expand=expand)
+        for i, depth in enumerate(depths)
+    ]
     return StagedSpace("starnet", [stem, *stages], classifier=normed_classifier)
 
 

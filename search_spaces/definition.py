@@ -1,0 +1,235 @@
+"""A search space of a user's own, as a document: stages of blocks with the options of their parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from search_spaces import get_space
+from search_spaces.architecture import Option, SearchSpace
+from search_spaces.definition_build import build_space
+from search_spaces.parameters import Domain
+from search_spaces.staged import StagedSpace
+
+OPTIONS = 64
+"""Options of one choice, at most."""
+MEMO_LIMIT = 5_000
+"""Block graphs that a space keeps: a process may hold several spaces of users."""
+
+
+def _refuse(said: str, allowed: str, value: Any, *at: int | str) -> ValidationError:
+    """The complaint that ``value``, at ``at`` within the field, ``said``."""
+    kind = PydanticCustomError("option", "{said}", {"said": said, "allowed": allowed})
+    return ValidationError.from_exception_data("option", [InitErrorDetails(type=kind, loc=at, input=value)])
+
+
+def _options(domain: Domain | None) -> Callable[[Any], tuple[Option, ...]]:
+    """Reads one value or a list of options; without a domain whatever a parameter of some block could be."""
+    scalar = "a number, a name, true or false"
+    allowed = domain.allowed if domain else scalar
+
+    def read(given: Any) -> tuple[Option, ...]:
+        several = isinstance(given, list | tuple)
+        values = tuple(given) if several else (given,)
+        if not 1 <= len(values) <= OPTIONS:
+            raise _refuse(f"{len(values)} options", f"1 to {OPTIONS} options", len(values))
+        for i, value in enumerate(values):
+            right = domain.allows(value) if domain else isinstance(value, bool | int | float | str)
+            if not right or (isinstance(value, str) and len(value) > 64):
+                raise _refuse("is no option", allowed, value, *([i] if several else []))
+        for i, (a, b) in enumerate(zip(values, values[1:], strict=False), 1):
+            if _kind(a) is not _kind(b):
+                raise _refuse("has another type than the options before it", "options of one type", b, i)
+            if b in values[:i]:
+                raise _refuse("stands twice", "each option once", b, i)
+            if not isinstance(a, str) and b < a:  # type: ignore[operator]
+                raise _refuse(f"comes after {a:g}", "numbers in rising order", b, i)
+        return values
+
+    return read
+
+
+def _kind(value: Option) -> type:
+    return float if type(value) is int else type(value)
+
+
+def _shortest(values: tuple[Option, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _field(kind: Any, domain: Domain | None) -> Any:
+    """The type of a field that is one value or a list of options."""
+    return Annotated[
+        tuple[kind, ...],
+        BeforeValidator(_options(domain), json_schema_input_type=kind | list[kind]),
+        PlainSerializer(_shortest, return_type=kind | list[kind]),
+    ]
+
+
+CHANNELS = Domain("whole", 1, 65_536)
+DEPTH = Domain("whole", 1, 64)
+WIDTH = Domain("number", 0.01, 16)
+RESOLUTION = Domain("whole", 1, 4096)
+
+Channels = _field(int, CHANNELS)
+Depth = _field(int, DEPTH)
+Width = _field(float, WIDTH)
+Resolution = _field(int, RESOLUTION)
+Parameter = _field(bool | int | float | str, None)
+
+Name = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+Part = Annotated[str, Field(strict=True, max_length=40, pattern=r"^[a-z][a-z0-9_]*$")]
+Whole = Annotated[int, Field(strict=True, ge=0, le=65_536)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BlockDefinition(_Document):
+    """A block, and beside its name its parameters: each one value, or a list of options to choose from."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Parameter]
+
+    block: Part
+
+    @property
+    def parameters(self) -> dict[str, tuple[Option, ...]]:
+        return dict(self.__pydantic_extra__)
+
+
+class StageDefinition(_Document):
+    """A run of layers, and beside these fields the parameters of its block or blocks.
+
+    ``block`` is the block of every layer; with ``blocks`` each layer chooses one of them, by label. ``channels`` is
+    multiplied by the width (unless ``scaled`` is false), rounded to ``channel_divisor``, and at least
+    ``min_channels``. The first layer has the ``stride``. ``single``: one layer, with the stage's own name. ``tied``:
+    all layers make the same choices.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Parameter]
+
+    name: Part
+    block: Part | None = None
+    blocks: Annotated[
+        dict[Part, BlockDefinition], Field(max_length=16), AfterValidator(lambda found: dict(sorted(found.items())))
+    ] = {}
+    channels: Channels | None = None
+    stride: Literal[1, 2, 4, 8, 16, 32] = 1
+    depth: Depth = (1,)
+    single: Flag = False
+    tied: Flag = False
+    scaled: Flag = True
+    min_channels: Whole = 0
+    channel_divisor: Annotated[Whole, Field(ge=1)] = 8
+
+    @property
+    def parameters(self) -> dict[str, tuple[Option, ...]]:
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.block is None) == (not self.blocks):
+            raise ValueError("give either block or blocks: a name, or a mapping of labels to blocks")
+        if self.single and self.depth != (1,):
+            raise ValueError("single and a depth contradict each other: a single stage is one layer, leave depth out")
+        return self
+
+
+class SpaceDefinition(_Document):
+    """A staged search space: a chain of stages, then global average pooling and a linear layer.
+
+    ``width`` multiplies the channels, ``resolution`` is the height and width of the input (absent: the data set's).
+    Names of blocks and of their parameters are checked when the space is built, not here.
+    """
+
+    name: Name
+    description: Annotated[str, Field(strict=True, max_length=2000)] = ""
+    width: Width = (1.0,)
+    resolution: Resolution | None = None
+    stages: Annotated[tuple[StageDefinition, ...], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen: set[str] = set()
+        for i, stage in enumerate(self.stages):
+            if stage.name in seen:
+                raise _refuse("is the name of a stage before it", "each stage its own name", stage.name, "stages", i, "name")
+            seen.add(stage.name)
+        return self
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The definition as JSON with every field: the same for every way to write it, in any order of keys."""
+        found: dict[str, Any] = _plain(self.model_dump(mode="json"))
+        return found
+
+    @cached_property
+    def canonical(self) -> str:
+        """What makes the networks, as one line of JSON: the document without its description."""
+        made = {key: value for key, value in self.document.items() if key != "description"}
+        return json.dumps(made, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def key(self) -> str:
+        """``NAME@DIGEST``: the name of the space in architectures and profiles, which tells definitions apart."""
+        return f"{self.name}@{blake2b(self.canonical.encode(), digest_size=6).hexdigest()}"
+
+    def space(self) -> StagedSpace:
+        """The search space, made anew. Raises: InvalidSpec naming the field, what it may be, and the nearest name."""
+        return build_space(self, MEMO_LIMIT)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SpaceDefinition) and self.canonical == other.canonical
+
+    def __hash__(self) -> int:
+        return hash(self.canonical)
+
+
+def _plain(value: Any) -> Any:
+    """JSON in which 1.0 is written 1."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+SpaceReference = str | SpaceDefinition
+"""A named space, or a definition. Plain data that crosses processes."""
+
+
+def space_of(reference: SpaceReference) -> SearchSpace:
+    """The space that is meant, made once per process.
+
+    Raises: UnknownName with the nearest known name; InvalidSpec where a definition cannot be built.
+    """
+    return _made(reference) if isinstance(reference, SpaceDefinition) else get_space(reference)
+
+
+@lru_cache(maxsize=16)
+def _made(definition: SpaceDefinition) -> StagedSpace:
+    return definition.space()
+
+
+def space_name(reference: SpaceReference) -> str:
+    """The name under which architectures and profiles know the space, without building it."""
+    return reference.key if isinstance(reference, SpaceDefinition) else reference
