@@ -14,10 +14,13 @@ from search_spaces.spaces.convnext import convnext
 from search_spaces.spaces.efficientnet import efficientnet
 from search_spaces.spaces.fbnet import fbnet
 from search_spaces.spaces.ghostnet import ghostnet_v2
+from search_spaces.spaces.inception import inception
 from search_spaces.spaces.metaformer import metaformer
+from search_spaces.spaces.mixed_mobile import mixed_mobile
 from search_spaces.spaces.mnasnet import mnasnet
 from search_spaces.spaces.mobilenet import mobilenet_v2, mobilenet_v2_small
 from search_spaces.spaces.mobilenet_v3 import mobilenet_v3
+from search_spaces.spaces.vovnet import vovnet
 from search_spaces.task import Classification, Task
 
 __all__ = [
@@ -74,6 +77,21 @@ SPACES: Mapping[str, SpaceEntry] = {
         fbnet,
         "22 layers of nine blocks: inverted residuals by kernel, expansion and groups, or none",
         "Wu et al. 2019, arXiv:1812.03443",
+    ),
+    "mixed_mobile": SpaceEntry(
+        mixed_mobile,
+        "every layer picks its block among ten: separable, inverted, fused, mixed kernels, Ghost, universal, star, ...",
+        "Wu et al. 2019, arXiv:1812.03443",
+    ),
+    "vovnet": SpaceEntry(
+        vovnet,
+        "one-shot aggregation: depth, widths, layers a block, separable or full convolutions, identity, attention",
+        "Lee et al. 2019, arXiv:1904.09730",
+    ),
+    "inception": SpaceEntry(
+        inception,
+        "Inception-v3, v4 and Inception-ResNet cells: stem, cells, reductions, depth, width; 128 to 299 pixels",
+        "Szegedy et al. 2017, arXiv:1602.07261",
     ),
     "nas_bench_201": SpaceEntry(
         NasBench201,

@@ -30,6 +30,7 @@ OPTIONS = 64
 """Options of one choice, at most."""
 MEMO_LIMIT = 5_000
 """Block graphs that a space keeps: a process may hold several spaces of users."""
+_LARGEST = 10**9
 
 
 def _refuse(said: str, allowed: str, value: Any, *at: int | str) -> ValidationError:
@@ -49,8 +50,7 @@ def _options(domain: Domain | None) -> Callable[[Any], tuple[Option, ...]]:
         if not 1 <= len(values) <= OPTIONS:
             raise _refuse(f"{len(values)} options", f"1 to {OPTIONS} options", len(values))
         for i, value in enumerate(values):
-            right = domain.allows(value) if domain else isinstance(value, bool | int | float | str)
-            if not right or (isinstance(value, str) and len(value) > 64):
+            if not (domain.allows(value) if domain else _scalar(value)):
                 raise _refuse("is no option", allowed, value, *([i] if several else []))
         for i, (a, b) in enumerate(zip(values, values[1:], strict=False), 1):
             if _kind(a) is not _kind(b):
@@ -62,6 +62,12 @@ def _options(domain: Domain | None) -> Callable[[Any], tuple[Option, ...]]:
         return values
 
     return read
+
+
+def _scalar(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 64
+    return isinstance(value, bool) or (isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST)
 
 
 def _kind(value: Option) -> type:
@@ -115,6 +121,11 @@ class BlockDefinition(_Document):
         return dict(self.__pydantic_extra__)
 
 
+def _sorted(blocks: dict[str, BlockDefinition]) -> dict[str, BlockDefinition]:
+    """In an order that does not depend on how the definition was written."""
+    return dict(sorted(blocks.items()))
+
+
 class StageDefinition(_Document):
     """A run of layers, and beside these fields the parameters of its block or blocks.
 
@@ -129,9 +140,7 @@ class StageDefinition(_Document):
 
     name: Part
     block: Part | None = None
-    blocks: Annotated[
-        dict[Part, BlockDefinition], Field(max_length=16), AfterValidator(lambda found: dict(sorted(found.items())))
-    ] = {}
+    blocks: Annotated[dict[Part, BlockDefinition], Field(min_length=1, max_length=16), AfterValidator(_sorted)] | None = None
     channels: Channels | None = None
     stride: Literal[1, 2, 4, 8, 16, 32] = 1
     depth: Depth = (1,)
@@ -147,7 +156,7 @@ class StageDefinition(_Document):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.block is None) == (not self.blocks):
+        if (self.block is None) == (self.blocks is None):
             raise ValueError("give either block or blocks: a name, or a mapping of labels to blocks")
         if self.single and self.depth != (1,):
             raise ValueError("single and a depth contradict each other: a single stage is one layer, leave depth out")
@@ -179,7 +188,7 @@ class SpaceDefinition(_Document):
     @cached_property
     def document(self) -> dict[str, Any]:
         """The definition as JSON with every field: the same for every way to write it, in any order of keys."""
-        found: dict[str, Any] = _plain(self.model_dump(mode="json"))
+        found: dict[str, Any] = _plain(self.model_dump(mode="json", exclude_none=True))
         return found
 
     @cached_property

@@ -138,7 +138,9 @@ class Graph:
     def layers(self) -> list[Layer]:
         """Every convolution and linear layer in order of execution."""
         shapes = self.shapes_by_name()
-        return [_layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "spaced_conv", "linear")]
+        return [
+            _layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "spaced_conv", "linear")
+        ]
 
     def shapes_by_name(self) -> dict[str, Shape]:
         """The shape of every graph input and node output."""

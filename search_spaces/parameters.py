@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import lru_cache
-from math import isfinite
 from typing import Any, Literal, NamedTuple, get_type_hints
 
 from search_spaces.blocks import BLOCKS
@@ -55,7 +54,7 @@ class Domain(NamedTuple):
             return isinstance(value, str) and value in self.names
         if isinstance(value, bool) or not isinstance(value, int if self.kind == "whole" else int | float):
             return False
-        if not isfinite(value) or not self.low <= value <= self.high or (self.above and value == self.low):
+        if not self.low <= value <= self.high or (self.above and value == self.low):  # false for NaN too
             return False
         return not self.odd or value % 2 == 1
 

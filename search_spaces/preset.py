@@ -13,7 +13,8 @@ from search_spaces.task import Classification, Task
 
 @dataclass(frozen=True)
 class Preset:
-    """A published network: the space that it lies in, its active choices, the paper, and its input size.
+    """A published network: the space that it lies in, its active choices, the paper, and its input size
+    (height and width where these differ).
 
     Two presets with the same ``space`` function are points
     of the same space; a variant that no choice describes is a space of its own with one architecture.
@@ -22,7 +23,7 @@ class Preset:
     space: Callable[[], StagedSpace]
     paper: str
     choices: Mapping[str, Option] = field(default_factory=dict)
-    input_size: int = 224
+    input_size: int | tuple[int, int] = 224
 
     def architecture(self) -> Architecture:
         """The network as a point of its space."""
@@ -30,6 +31,7 @@ class Preset:
 
     def graph(self, input_shape: Shape | None = None, classes: int = 1000) -> Graph:
         """The training graph as published, at any input shape (channels, height, width; default: the published)."""
-        task = Task(tuple(input_shape or (3, self.input_size, self.input_size)), Classification(classes))
+        size = self.input_size if isinstance(self.input_size, tuple) else (self.input_size, self.input_size)
+        task = Task(tuple(input_shape or (3, *size)), Classification(classes))
         space = self.space()
         return space.network(space.from_dict(self.choices), task.input_shape, task.head)

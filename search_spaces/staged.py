@@ -22,7 +22,8 @@ __all__ = ["Candidate", "Options", "Stage", "StagedSpace", "listed"]
 class StagedSpace:
     """A chain of stages, and the block that ends it (``classifier``: pooling and the last linear layer).
 
-    Options of a choice stand in order of rising cost, those of a block choice in any order.
+    Options of a choice stand in order of rising cost (``ordered`` false: perhaps not), those of a block choice in
+    any order.
     Choices, in order: ``width``, ``resolution``, then for each stage ``STAGE.out_channels``, ``STAGE.depth`` and
     for each of its layers ``STAGE.layerN.block`` and ``STAGE.layerN.ARGUMENT``, or
     ``STAGE.layerN.LABEL.ARGUMENT`` where there are several candidates. A choice of a layer beyond the chosen
@@ -39,6 +40,7 @@ class StagedSpace:
         width: tuple[float, ...] = (1.0,),
         resolution: tuple[int, ...] = (),
         classifier: Classifier = classifier,
+        ordered: bool = True,
         memo_limit: int = 20_000,
     ) -> None:
         self.name = name
@@ -47,6 +49,7 @@ class StagedSpace:
         self.stages = tuple(stages)
         self.memo = Memo(memo_limit)
         self._classifier = classifier
+        self._ordered = ordered
         layout = Layout()
         self._width = layout.add("width", width)
         self._resolution = layout.add("resolution", resolution) if resolution else None
@@ -89,7 +92,7 @@ class StagedSpace:
 
     @property
     def ordered(self) -> bool:
-        return not any(name.endswith(".block") for name in self._index)
+        return self._ordered and not any(name.endswith(".block") for name in self._index)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Every choice uniform and independent (so shallow networks are as likely as deep ones)."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import gcd
 
 from search_spaces.blocks.squeeze_excite import effective_squeeze_excite, efficient_channel_attention, squeeze_excite
+from search_spaces.blocks.subspace_attention import subspace_attention
 from search_spaces.builder import Builder, Value
 from search_spaces.channels import make_divisible
 
@@ -41,11 +43,19 @@ def _eca(b: Builder, x: Value, in_channels: int) -> Value:
     return value
 
 
+def _ulsam(b: Builder, x: Value, in_channels: int) -> Value:
+    """Four subspaces, or as many of them as divide the channels (Saini et al. 2020, table 2)."""
+    value: Value = b.block("subspace_attention", subspace_attention, x, gcd(4, x.shape[0]))
+    return value
+
+
 ATTENTIONS: Mapping[str, Callable[[Builder, Value, int], Value]] = {
     "none": _none,
     # Hu et al. 2018, section 4: a sixteenth of the channels inside, and with that in multiples of eight
     "se_16": partial(_se, ratio=1 / 16, gate="sigmoid"),
     "se_16_of_8": partial(_se, ratio=1 / 16, divisor=8, least=0, gate="sigmoid"),
+    # Wang et al. 2024, RepViT: in multiples of eight
+    "se_of_8": partial(_se, divisor=8, least=0, gate="sigmoid"),
     # Bello et al. 2021, ResNet-RS, section 4.4
     "se_sigmoid": partial(_se, gate="sigmoid"),
     # Howard et al. 2019, MobileNetV3, section 5.3
@@ -61,6 +71,7 @@ ATTENTIONS: Mapping[str, Callable[[Builder, Value, int], Value]] = {
     "se_hard_swish": partial(_se, of_input=True, divisor=8, least=0.95, activation="hard_swish"),
     "ese": _ese,
     "eca": _eca,
+    "ulsam": _ulsam,
 }
 """Every attention that a block can be told to use; each gets the input channels of the block as well.
 

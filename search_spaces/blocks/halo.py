@@ -1,11 +1,10 @@
 """Attention of blocks of queries to the windows around them (HaloNet) or to the whole map (BoTNet), in a bottleneck."""
 
 from search_spaces.blocks.conv import activate, conv_bn
+from search_spaces.blocks.windows import Size, crop, from_windows, pad_to_multiple, to_windows
 from search_spaces.builder import Builder, Value
 from search_spaces.channels import make_divisible
 from search_spaces.errors import InvalidGraph
-
-_Size = tuple[int, int]
 
 
 def halo_attention(
@@ -29,27 +28,23 @@ def halo_attention(
     channels, height, width = x.shape
     across = _per_head(make_divisible(channels * qk_ratio), heads, exact=False)
     deep = _per_head(channels, heads)
-    rest = (-height % block_size, -width % block_size)
-    if any(rest):
-        x = b.op("pad", "pad", x, before=(0, 0), after=rest)
+    x = pad_to_multiple(b, x, (block_size, block_size))
     strided = stride if block_size % stride == 0 else 1
     side, window = block_size // strided, block_size + 2 * halo
     grid = (x.shape[1] // block_size, x.shape[2] // block_size)
     query = b.conv("query", x, heads * across, 1, strided)
-    query = _split(b, "queries", query, grid, (side, side), heads)
+    query = to_windows(b, "queries", query, grid, (side, side), heads)
     pair = b.conv("key_value", x, heads * (across + deep), 1)
     pair = b.op("halo", "pad", pair, before=(halo, halo), after=(halo, halo))
     for axis in (1, 2):
         indices = tuple(i * block_size + k for i in range(grid[axis - 1]) for k in range(window))
         pair = b.op(f"windows{axis}", "gather", pair, axis=axis, indices=indices)
-    pair = _split(b, "pairs", pair, grid, (window, window), heads)
+    pair = to_windows(b, "pairs", pair, grid, (window, window), heads)
     key = b.slice("key", pair, 0, across, axis=-1)
     value = b.slice("value", pair, across, across + deep, axis=-1)
     mixed = _attend(b, query, key, value, (side, side), (window, window))
-    mixed = _join(b, mixed, grid, (side, side))
-    if any(rest):
-        size = (-(-height // strided), -(-width // strided))
-        mixed = b.op("crop", "pad", mixed, before=(0, 0), after=_difference(size, mixed.shape))
+    mixed = from_windows(b, "out", mixed, grid, (side, side))
+    mixed = crop(b, mixed, (-(-height // strided), -(-width // strided)))
     if strided != stride:
         mixed = b.pool("pool", "avg_pool", mixed, stride, stride, ceil_mode=True)
     return mixed
@@ -67,11 +62,11 @@ def global_attention(b: Builder, x: Value, stride: int = 1, heads: int = 4) -> V
     _per_head(channels, heads)
     qkv = b.conv("qkv", x, 3 * channels, 1)
     query, key, value = (
-        _split(b, f"{name}s", b.slice(name, qkv, i * channels, (i + 1) * channels), (1, 1), (height, width), heads)
+        to_windows(b, f"{name}s", b.slice(name, qkv, i * channels, (i + 1) * channels), (1, 1), (height, width), heads)
         for i, name in enumerate(("query", "key", "value"))
     )
     mixed = _attend(b, query, key, value, (height, width), (height, width))
-    mixed = _join(b, mixed, (1, 1), (height, width))
+    mixed = from_windows(b, "out", mixed, (1, 1), (height, width))
     return mixed if stride == 1 else b.pool("pool", "avg_pool", mixed, stride, stride, ceil_mode=True)
 
 
@@ -115,29 +110,7 @@ def _per_head(channels: int, heads: int, *, exact: bool = True) -> int:
     return channels // heads
 
 
-def _difference(wanted: _Size, shape: tuple[int, ...]) -> _Size:
-    return wanted[0] - shape[1], wanted[1] - shape[2]
-
-
-def _split(b: Builder, name: str, x: Value, grid: _Size, side: _Size, heads: int) -> Value:
-    """(heads d, rows, columns) as (heads, blocks, positions of a block, d); ``grid`` of blocks, ``side`` of one."""
-    d = x.shape[0] // heads
-    x = b.op(f"{name}.rows", "reshape", x, shape=(heads * d * grid[0], side[0], grid[1], side[1]))
-    x = b.op(f"{name}.cut", "transpose", x, axes=(0, 2, 1, 3))
-    x = b.op(f"{name}.flat", "reshape", x, shape=(heads, d, grid[0] * grid[1], side[0] * side[1]))
-    return b.op(f"{name}.turned", "transpose", x, axes=(0, 2, 3, 1))
-
-
-def _join(b: Builder, x: Value, grid: _Size, side: _Size) -> Value:
-    """The inverse of ``_split``."""
-    heads, _, _, d = x.shape
-    x = b.op("join.turned", "transpose", x, axes=(0, 3, 1, 2))
-    x = b.op("join.flat", "reshape", x, shape=(heads * d * grid[0], grid[1], side[0], side[1]))
-    x = b.op("join.glued", "transpose", x, axes=(0, 2, 1, 3))
-    return b.op("join.rows", "reshape", x, shape=(heads * d, grid[0] * side[0], grid[1] * side[1]))
-
-
-def _attend(b: Builder, query: Value, key: Value, value: Value, side: _Size, window: _Size) -> Value:
+def _attend(b: Builder, query: Value, key: Value, value: Value, side: Size, window: Size) -> Value:
     """softmax(q kᵀ / √d + relative logits) v on (heads, blocks, positions, d)."""
     heads, blocks, queries, d = query.shape
     query_flat = b.op("relative.query", "reshape", query, shape=(1, heads * blocks * queries, d))
@@ -152,7 +125,7 @@ def _attend(b: Builder, query: Value, key: Value, value: Value, side: _Size, win
     return b.matmul("mix", b.op("softmax", "softmax", logits, axis=-1), value)
 
 
-def _relative(b: Builder, name: str, query: Value, blocks: int, side: _Size, window: int, axis: int) -> Value:
+def _relative(b: Builder, name: str, query: Value, blocks: int, side: Size, window: int, axis: int) -> Value:
     """The logits of each query for every row (or column) of its window, by their distance.
 
     The table has a vector for each of the 2 ``window`` - 1 distances; a query at ``i`` of its block reads that

@@ -77,11 +77,13 @@ def fused_inverted_residual(
     return b.op("add", "add", x, y) if residual and stride == 1 and in_channels == out_channels else y
 
 
-def identity_or_conv(b: Builder, x: Value, out_channels: int, stride: int, activation: str = "relu") -> Value:
+def identity_or_conv(
+    b: Builder, x: Value, out_channels: int, stride: int, activation: str = "relu", eps: float = 1e-5
+) -> Value:
     """The input itself, or a pointwise convolution, norm and activation where the shape changes.
 
     The layer that a search leaves out (Wu et al. 2019, FBNet, arXiv:1812.03443, section 3.1).
     """
     if stride == 1 and x.shape[0] == out_channels:
         return x
-    return conv_bn(b, "conv", x, out_channels, 1, stride, activation=activation)
+    return conv_bn(b, "conv", x, out_channels, 1, stride, activation=activation, eps=eps)

@@ -47,14 +47,14 @@ def biased_attention(b: Builder, x: Value, heads: int = 4, key_channels: int = 1
     keys, positions = heads * key_channels, height * width
     qkv = conv_bn(b, "qkv", x, 2 * keys + channels, 1)
     query = conv_bn(b, "query", b.slice("query.slice", qkv, 0, keys), keys, 3, groups=keys)
+    query = b.op("query.scaled", "multiply", query, factor=key_channels**-0.5)
     query = b.op("query.heads", "reshape", query, shape=(heads, key_channels, positions))
     query = b.op("query.turn", "transpose", query, axes=(0, 2, 1))
     key = b.slice("key.slice", qkv, keys, 2 * keys)
     key = b.op("key.heads", "reshape", key, shape=(heads, key_channels, positions))
     value = b.slice("value.slice", qkv, 2 * keys, 2 * keys + channels)
     value = b.op("value.heads", "reshape", value, shape=(heads, channels // heads, positions))
-    logits = b.op("scaled", "multiply", b.matmul("logits", query, key), factor=key_channels**-0.5)
-    logits = b.op("biased", "add", logits, _distance_bias(b, x, heads))
+    logits = b.op("biased", "add", b.matmul("logits", query, key), _distance_bias(b, x, heads))
     weights = b.op("softmax", "softmax", logits, axis=-1)
     y = b.op("join", "reshape", b.matmul("mix", value, weights, transpose_b=True), shape=(channels, height, width))
     y = conv_bn(b, "project", b.op("relu", "relu", y), channels, 1)
@@ -65,10 +65,10 @@ def _distance_bias(b: Builder, x: Value, heads: int) -> Value:
     """(heads, positions, positions): one learned number for each pair of absolute distances."""
     _, height, width = x.shape
     places = [(row, column) for row in range(height) for column in range(width)]
-    table = b.op("bias.table", "parameter", x, shape=(heads, height * width), init="zeros", trainable=True)
+    table = b.op("distance.table", "parameter", x, shape=(heads, height * width), init="zeros", trainable=True)
     indices = tuple([abs(r - s) * width + abs(c - d) for r, c in places for s, d in places])
-    bias = b.op("bias.pairs", "gather", table, axis=1, indices=indices)
-    return b.op("bias.square", "reshape", bias, shape=(heads, len(places), len(places)))
+    bias = b.op("distance.pairs", "gather", table, axis=1, indices=indices)
+    return b.op("distance.square", "reshape", bias, shape=(heads, len(places), len(places)))
 
 
 def lsnet_block(

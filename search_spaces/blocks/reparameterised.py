@@ -14,14 +14,13 @@ def parallel_convs(
     the shape changes. A part of a block. Sources: Ding et al. 2021, RepVGG, figure 4; Vasu et al. 2023,
     MobileOne, figure 3.
     """
-    terms = [
-        conv_bn(b, f"{name}.branch{number}", x, out_channels, kernel, stride, groups)
-        for number in range(1, branches + 1)
-    ]
-    if kernel > 1:
-        terms.insert(0, conv_bn(b, f"{name}.pointwise", x, out_channels, 1, stride, groups))
+    terms = []
     if stride == 1 and x.shape[0] == out_channels:
-        terms.insert(0, b.batch_norm(f"{name}.identity", x))
+        terms.append(b.batch_norm(f"{name}.identity", x))
+    for number in range(1, branches + 1):
+        terms.append(conv_bn(b, f"{name}.branch{number}", x, out_channels, kernel, stride, groups))
+    if kernel > 1:
+        terms.append(conv_bn(b, f"{name}.pointwise", x, out_channels, 1, stride, groups))
     return b.op(f"{name}.add", "add", *terms) if len(terms) > 1 else terms[0]
 
 

@@ -1,17 +1,16 @@
 """The block of RepViT, and heads that normalise the features first."""
 
 from search_spaces.blocks.attention import ATTENTIONS
-from search_spaces.blocks.conv import activate, conv_bn
+from search_spaces.blocks.conv import conv_bn
 from search_spaces.blocks.norm import batch_norm
 from search_spaces.builder import Builder, Value
-from search_spaces.channels import make_divisible
 from search_spaces.task import pooled
 
 
 def repvit_stem(b: Builder, x: Value, out_channels: int, stride: int = 4, activation: str = "gelu") -> Value:
     """Two 3 x 3 convolutions that share a stride of up to 4, the first of half the width (Wang et al. 2024, 3.3)."""
     first = min(stride, 2)
-    x = conv_bn(b, "first", x, make_divisible(out_channels / 2), 3, first, activation=activation)
+    x = conv_bn(b, "first", x, out_channels // 2, 3, first, activation=activation)
     return conv_bn(b, "second", x, out_channels, 3, stride // first)
 
 
@@ -72,9 +71,7 @@ def repvit_block(
     ``depthwise_mixer``; the first version of the networks has it false.
     """
     if stride != 1 or x.shape[0] != out_channels:
-        x = b.block(
-            "downsample", repvit_downsample, x, out_channels, kernel, mlp_ratio, stride, activation, norm_last
-        )
+        x = b.block("downsample", repvit_downsample, x, out_channels, kernel, mlp_ratio, stride, activation, norm_last)
     x = depthwise_mixer(b, "mixer", x, kernel, norm_last)
     x = ATTENTIONS[attention](b, x, out_channels)
     return residual_mlp(b, "mlp", x, mlp_ratio, activation)

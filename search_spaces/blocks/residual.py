@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from search_spaces.blocks.attention import ATTENTIONS
+from search_spaces.blocks.cell_ops import relu_conv_bn
 from search_spaces.blocks.conv import conv_bn
 from search_spaces.blocks.downsample import average_pool, blur_pool, downsampling_conv_bn
 from search_spaces.blocks.norm import NORMS
@@ -62,9 +63,7 @@ def basic_residual(
 
     The other arguments are those of ``bottleneck_residual``.
     """
-    y = downsampling_conv_bn(
-        b, "first", x, out_channels, kernel, stride, 1, activation, downsample, first_norm or norm
-    )
+    y = downsampling_conv_bn(b, "first", x, out_channels, kernel, stride, 1, activation, downsample, first_norm or norm)
     y = conv_bn(b, "second", y, out_channels, kernel, norm=norm)
     return _joined(b, x, y, stride, activation, attention, shortcut, norm, sum_norm)
 
@@ -185,10 +184,3 @@ def reduction_residual(b: Builder, x: Value, out_channels: int) -> Value:
     shortcut = b.pool("shortcut.pool", "avg_pool", x, 2, 2)
     shortcut = b.conv("shortcut.conv", shortcut, out_channels, 1)
     return b.op("add", "add", shortcut, y)
-
-
-def relu_conv_bn(b: Builder, x: Value, out_channels: int, kernel: int, stride: int) -> Value:
-    """ReLU, convolution, batch norm: the operation of cell spaces."""
-    x = b.op("relu", "relu", x)
-    x = b.conv("conv", x, out_channels, kernel, stride)
-    return b.batch_norm("bn", x)

@@ -54,7 +54,7 @@ def separable_conv(
     between: str = "none",
     eps: float = 1e-5,
 ) -> Value:
-    """Depthwise and pointwise convolution, norm, activation, without a nonlinearity between (Chollet 2017, section 4.7).
+    """Depthwise and pointwise convolution, norm, activation, and nothing between the two (Chollet 2017, section 4.7).
 
     ``between`` "norm" has a norm between the two, "activation" a norm and an activation, as the last layers of the
     aligned Xception (Chen et al. 2018, DeepLabv3+, arXiv:1802.02611, section 3.2).

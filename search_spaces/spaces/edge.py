@@ -16,7 +16,7 @@ def efficientnet_edge(
     """EfficientNet-EdgeTPU: fused inverted residuals, then inverted residuals with 5 x 5 kernels, ReLU.
 
     The first stage expands to four times its own output channels and adds no identity, as in the authors' code.
-    Source: Gupta and Akin 2020, section 3.
+    Source: Gupta and Akin 2020.
     """
     stem, first = make_divisible(32 * width), make_divisible(24 * width)
     table = [

@@ -30,7 +30,7 @@ def efficientnet(
     """EfficientNet-B0 with a choice of width, resolution, and in each stage block, kernel, expansion and depth.
 
     A stage has half of to ``depth_factor`` times the layers of B0, all alike: MBConv with attention, or fused
-    MBConv (Tan and Le 2021, section 3.2). ``early_strides=False`` keeps the size in the stem and the first two
+    MBConv (Tan and Le 2021, section 3.3). ``early_strides=False`` keeps the size in the stem and the first two
     strided stages, for inputs of 8 to 32 pixels; ``resolution`` is then the task's own unless given.
     ``fixed_ends``: the width multiplier leaves out stem and head. Source: Tan and Le 2019, table 1.
     """

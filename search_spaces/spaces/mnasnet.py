@@ -9,6 +9,8 @@ from search_spaces.spaces.rows import one
 from search_spaces.staged import Options, Stage, StagedSpace
 
 _STRIDES = (2, 2, 2, 1, 2, 1)
+_A1_CHANNELS = (24, 40, 80, 112, 160, 320)
+_A1_DEPTHS = (2, 3, 4, 2, 3, 1)
 
 
 def mnasnet(
@@ -20,8 +22,8 @@ def mnasnet(
     expand: tuple[int, ...] = (3, 6),
     attention: tuple[str, ...] = ("none", "se_relu"),
     filters: tuple[float, ...] = (0.75, 1.0, 1.25),
-    channels: Sequence[int] = (24, 40, 80, 112, 160, 320),
-    depths: Sequence[int] = (2, 3, 4, 2, 3, 1),
+    channels: Sequence[int] = _A1_CHANNELS,
+    depths: Sequence[int] = _A1_DEPTHS,
     stem: int = 32,
     first: int = 16,
     tied: bool = True,
@@ -79,9 +81,8 @@ def _point(
 
 
 def _a1(width: float) -> dict[str, Option]:
-    point = _point(width, (2, 3, 4, 2, 3, 1), (3, 5, 3, 3, 5, 3), (6, 3, 6, 6, 6, 6), (0, 1, 0, 1, 1, 0))
-    published = dict(zip(range(2, 8), (24, 40, 80, 112, 160, 320), strict=True))
-    return point | {f"stage{stage}.out_channels": channels for stage, channels in published.items()}
+    point = _point(width, _A1_DEPTHS, (3, 5, 3, 3, 5, 3), (6, 3, 6, 6, 6, 6), (0, 1, 0, 1, 1, 0))
+    return point | {f"stage{stage}.out_channels": channels for stage, channels in enumerate(_A1_CHANNELS, 2)}
 
 
 def _b1(width: float) -> dict[str, Option]:
@@ -89,7 +90,7 @@ def _b1(width: float) -> dict[str, Option]:
 
 
 def _single_path() -> dict[str, Option]:
-    """Kernel 3 and expansion 3, but kernel 5 and expansion 6 in the first layer of stages 3 to 5."""
+    """The kernels and expansions that the search found, layer by layer."""
     layers = {
         2: [(3, 3)] * 3,
         3: [(5, 6), *[(3, 3)] * 3],
@@ -108,8 +109,8 @@ def _single_path() -> dict[str, Option]:
 
 
 _PAPER = "Tan et al. 2019, arXiv:1807.11626"
-_WITHOUT_ATTENTION = (24, 40, 80, 96, 192, 320)
-_mnasnet_b1 = partial(mnasnet, "mnasnet_b1", filters=(1.0,), channels=_WITHOUT_ATTENTION, depths=(3, 3, 3, 2, 4, 1))
+_B1_CHANNELS = (24, 40, 80, 96, 192, 320)
+_mnasnet_b1 = partial(mnasnet, "mnasnet_b1", filters=(1.0,), channels=_B1_CHANNELS, depths=(3, 3, 3, 2, 4, 1))
 _mnasnet_small = partial(
     mnasnet,
     "mnasnet_small",
@@ -125,7 +126,7 @@ _single_path_nas = partial(
     width=(1.0,),
     attention=("none",),
     filters=(1.0,),
-    channels=_WITHOUT_ATTENTION,
+    channels=_B1_CHANNELS,
     depths=(3, 4, 4, 4, 4, 1),
     tied=False,
 )

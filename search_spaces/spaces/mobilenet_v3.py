@@ -29,7 +29,7 @@ def mobilenet_v3(
     ``early_strides=False`` keeps the size in the stem and the first two strided stages and lets the last layer
     scale along, for inputs of 8 to 32 pixels; ``resolution`` is then the task's own unless given. ``narrow`` adds
     expansions to the stage of 80 channels, where the published network has them; ``attention`` lets every layer
-    choose (default: squeeze-and-excitation where it is published). Source: Cai et al. 2020, section 4.1.
+    choose (default: squeeze-and-excitation where it is published). Source: Cai et al. 2020, section 3.2.
     """
     early = 2 if early_strides else 1
     if resolution is None:

@@ -18,7 +18,7 @@ def normed_classifier(b: Builder, x: Value, classes: int) -> Value:
 def starnet(
     base: int = 32, depths: tuple[int, int, int, int] = (3, 3, 12, 5), expand: float = 4.0, stem_stride: int = 2
 ) -> StagedSpace:
-    """Four stages of ``base`` times 1, 2, 4 and 8 channels, each of which halves the size (Ma et al. 2024, section 4)."""
+    """Four stages of ``base`` times 1, 2, 4 and 8 channels, which halve the size (Ma et al. 2024, section 4)."""
     stem = one("stem", "star_stem", 32, stem_stride, scaled=False)
     stages = [
         row(f"stage{i + 1}", "star_block", base * 2**i, depth, 2, scaled=False, expand=expand)
