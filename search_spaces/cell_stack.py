@@ -78,7 +78,7 @@ class Stacking:
         for number, (name, kind, width, skips) in enumerate(plan, 1):
             p = self.drop_path * number / len(plan)
             y = b.block(
-                name, cell, (x, earlier), cells[kind], self.kept[kind], width, 1 + kind, padding, eps, p
+                name, cell, (x, earlier), cells[kind], self.kept[kind], width, 2 if kind else 1, padding, eps, p
             )
             if not skips:
                 earlier = x
@@ -123,7 +123,7 @@ def cell(
     stride. States that no node reads, and those ``kept``, are concatenated.
     Source: Zoph et al. 2018, section 3.2 and appendix A.4.
     """
-    states = [b.block("input", relu_conv_bn, x, out_channels, 1, 1, "symmetric", eps)]
+    states = [b.block("current", relu_conv_bn, x, out_channels, 1, 1, "symmetric", eps)]
     states.append(earlier if earlier == x else _fitted(b, "earlier", earlier, x, out_channels, eps, "relu"))
     unread = set(range(2 + len(nodes) // 4))
     for place in range(0, len(nodes), 4):
@@ -157,4 +157,6 @@ def _fitted(
         return b.block(name, factorized_reduction, x, out_channels, eps, activation)
     if x.shape[0] == out_channels:
         return x
-    return b.block(name, conv_projection, x, out_channels, eps, activation)
+    if activation == "none":
+        return b.block(name, conv_bn_act, x, out_channels, 1, 1, "none", 1, 1, eps)
+    return b.block(name, relu_conv_bn, x, out_channels, 1, 1, "symmetric", eps)

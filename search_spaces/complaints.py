@@ -56,9 +56,7 @@ def describe(
     return message, "; ".join(dict.fromkeys(hint for _, hint in shown if hint))
 
 
-def _one(
-    error: Mapping[str, Any], model: type[BaseModel] | None, field_hints: Mapping[str, str]
-) -> tuple[str, str]:
+def _one(error: Mapping[str, Any], model: type[BaseModel] | None, field_hints: Mapping[str, str]) -> tuple[str, str]:
     path = tuple(error["loc"])
     field = ".".join(map(str, path))
     kind, context = str(error["type"]), error.get("ctx", {})

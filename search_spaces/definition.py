@@ -140,7 +140,9 @@ class StageDefinition(_Document):
 
     name: Part
     block: Part | None = None
-    blocks: Annotated[dict[Part, BlockDefinition], Field(min_length=1, max_length=16), AfterValidator(_sorted)] | None = None
+    blocks: (
+        Annotated[dict[Part, BlockDefinition], Field(min_length=1, max_length=16), AfterValidator(_sorted)] | None
+    ) = None
     channels: Channels | None = None
     stride: Literal[1, 2, 4, 8, 16, 32] = 1
     depth: Depth = (1,)
@@ -181,7 +183,9 @@ class SpaceDefinition(_Document):
         seen: set[str] = set()
         for i, stage in enumerate(self.stages):
             if stage.name in seen:
-                raise _refuse("is the name of a stage before it", "each stage its own name", stage.name, "stages", i, "name")
+                raise _refuse(
+                    "is the name of a stage before it", "each stage its own name", stage.name, "stages", i, "name"
+                )
             seen.add(stage.name)
         return self
 

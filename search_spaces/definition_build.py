@@ -143,7 +143,9 @@ def _channels(stage: StageDefinition, candidates: list[_Candidate], at: str) -> 
     keep = [c.block for c in candidates if "out_channels" not in arguments(c.block)]
     if stage.channels is None:
         if len(keep) < len(candidates):
-            raise _wrong(f"{at}.channels", "is missing", "give the output channels: one number, or a list to choose from")
+            raise _wrong(
+                f"{at}.channels", "is missing", "give the output channels: one number, or a list to choose from"
+            )
         return 1  # no block reads it
     if len(keep) == len(candidates):
         raise _wrong(f"{at}.channels", f"block {keep[0]} keeps its channels", "leave channels out")
@@ -165,7 +167,9 @@ def _check_size(stages: list[Stage]) -> None:
     counted = (("layers", layers, LAYERS), ("choices", choices, CHOICES), ("options", options, ALL_OPTIONS))
     for what, found, most in (*counted, ("layers at every depth, times their blocks", places, PLACES)):
         if found > most:
-            raise _wrong("stages", f"{found:,} {what}, more than {most:,}", "give fewer layers or options, or tie stages")
+            raise _wrong(
+                "stages", f"{found:,} {what}, more than {most:,}", "give fewer layers or options, or tie stages"
+            )
 
 
 def _unknown(path: str, name: str, candidates: Iterable[_Candidate], known: list[str]) -> InvalidSpec:

@@ -67,9 +67,7 @@ class _Walk:
     def __init__(self, definition: SpaceDefinition) -> None:
         self.definition = definition
         self.stages = stages_of(definition)
-        self.rows = [
-            {label: list(_rows(c, stage)) for label, c in stage.candidates().items()} for stage in self.stages
-        ]
+        self.rows = [{label: list(_rows(c, stage)) for label, c in stage.candidates().items()} for stage in self.stages]
         self.memo = Memo()
         self.done: dict[tuple[int, int, Shape, int], frozenset[Shape]] = {}
         self.builds = 0
@@ -117,7 +115,9 @@ class _Walk:
         shape: Shape,
         by_stage: Mapping[str, int],
     ) -> Shape:
-        given = {name: by_stage.get(name, row.get(name, default)) for name, default in arguments(candidate.block).items()}
+        given = {
+            name: by_stage.get(name, row.get(name, default)) for name, default in arguments(candidate.block).items()
+        }
         field = f"stages.{i}.blocks.{label}" if label else f"stages.{i}"
         stage = self.stages[i]
         which = "the layer" if stage.single else f"layer {layer}"

@@ -18,7 +18,7 @@ TEXT_BYTES = 256 * 1024
 """The longest text of a definition."""
 DEPTH = 16
 """The deepest nesting of a YAML text."""
-NODES = 50_000
+NODES = 20_000
 """The most scalars, lists and mappings of a YAML text."""
 
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -83,7 +83,7 @@ def _decoded(text: str | bytes) -> str:
 
 
 def _malformed(message: str, hint: str = "docs/spaces.md has examples") -> InvalidSpec:
-    return InvalidSpec(message, hint=hint)
+    return InvalidSpec(message if len(message) <= 300 else f"{message[:300]}...", hint=hint)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def deploy(graph: Graph, weights: Mapping[str, NDArray[Any]] | None = None) -> t
     mode up to rounding: weights are computed in float64.
     Raises: InvalidGraph if a tensor is missing or has another shape.
     """
-    deployed = _deployed(graph).graph
+    deployed: Graph = graph.memo("deployed_network", _network)
     if weights is None:
         return deployed, {}
     check_weights(graph, weights)
@@ -124,6 +124,15 @@ class _Deployed(NamedTuple):
 def _deployed(graph: Graph) -> _Deployed:
     block: _Deployed = graph.memo("deployed", _deploy)
     return block
+
+
+def _network(graph: Graph) -> Graph:
+    """The deployed block with all the outputs of the training graph, those that became one or an input too."""
+    block, returned, _ = _deployed(graph)
+    if returned == tuple(range(len(block.outputs))):
+        return block
+    outputs = tuple([block.outputs[i] if i >= 0 else ~i for i in returned])
+    return Graph(block.inputs, block.items, outputs, graph.output_shapes, block.params, block.macs, block.matmul_macs)
 
 
 def _deploy(graph: Graph) -> _Deployed:

@@ -1,6 +1,7 @@
 """Attention of blocks of queries to the windows around them (HaloNet) or to the whole map (BoTNet), in a bottleneck."""
 
 from search_spaces.blocks.conv import activate, conv_bn
+from search_spaces.blocks.tables import check_pairs
 from search_spaces.blocks.windows import Size, crop, from_windows, pad_to_multiple, to_windows
 from search_spaces.builder import Builder, Value
 from search_spaces.channels import make_divisible
@@ -137,6 +138,7 @@ def _relative(b: Builder, name: str, query: Value, blocks: int, side: Size, wind
     )
     logits = b.matmul(f"{name}.all", query, table, transpose_b=True)
     places = side[0] * side[1]
+    check_pairs(places, window)
     logits = b.op(f"{name}.flat", "reshape", logits, shape=(blocks, places * distances))
     own = [(place // side[1], place % side[1])[axis] for place in range(places)]
     indices = tuple(p * distances + k - i + window - 1 for p, i in enumerate(own) for k in range(window))

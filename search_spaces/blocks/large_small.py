@@ -3,6 +3,7 @@
 from search_spaces.blocks.attention import ATTENTIONS
 from search_spaces.blocks.conv import conv_bn
 from search_spaces.blocks.repvit import depthwise_mixer, residual_mlp
+from search_spaces.blocks.tables import check_pairs
 from search_spaces.builder import Builder, Value
 from search_spaces.errors import InvalidGraph
 
@@ -64,6 +65,7 @@ def biased_attention(b: Builder, x: Value, heads: int = 4, key_channels: int = 1
 def _distance_bias(b: Builder, x: Value, heads: int) -> Value:
     """(heads, positions, positions): one learned number for each pair of absolute distances."""
     _, height, width = x.shape
+    check_pairs(height * width, height * width)
     places = [(row, column) for row in range(height) for column in range(width)]
     table = b.op("distance.table", "parameter", x, shape=(heads, height * width), init="zeros", trainable=True)
     indices = tuple([abs(r - s) * width + abs(c - d) for r, c in places for s, d in places])

@@ -27,7 +27,7 @@ def instance_norm(b: Builder, name: str, x: Value, eps: float) -> Value:
 
 def group_norm(b: Builder, name: str, x: Value, eps: float) -> Value:
     """Over the positions and channels of each of 32 groups of channels (Wu and He 2018, arXiv:1803.08494)."""
-    return b.op(f"{name}.group_norm", "group_norm", x, groups=32, eps=eps)
+    return b.op(f"{name}.group_norm", "group_norm", x, groups=32, eps=eps, bias=True)
 
 
 def ibn_a(b: Builder, name: str, x: Value, eps: float) -> Value:

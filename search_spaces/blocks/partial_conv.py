@@ -5,13 +5,14 @@ from functools import lru_cache
 from math import hypot, log
 
 from search_spaces.blocks.conv import conv_bn
+from search_spaces.blocks.tables import check_pairs
 from search_spaces.blocks.transformer import merge_heads, split_heads
 from search_spaces.builder import Builder, Value
 from search_spaces.errors import InvalidGraph
 
 _MOST_POSITIONS = 1024
 _NEAR, _BUCKETS, _FAR = 20, 40, 160
-"""Distances up to ``_NEAR`` have a bucket each, longer ones share buckets up to ``_BUCKETS``, from ``_FAR`` the last."""
+"""Distances up to ``_NEAR`` have a bucket each, longer ones share those up to ``_BUCKETS``, from ``_FAR`` the last."""
 
 
 def patch_conv_bn(b: Builder, x: Value, out_channels: int, stride: int = 4) -> Value:
@@ -68,8 +69,8 @@ def partial_self_attention(b: Builder, x: Value, kernel: int = 3, divisions: int
     query = b.op("scaled", "multiply", query, factor=(channels // heads) ** -0.5)
     logits = b.matmul("logits", query, key, transpose_b=True)
     table = b.op("table", "parameter", rest, shape=(heads, 2 * _BUCKETS + 1), init="zeros", trainable=True)
-    bias = b.op("bias.gather", "gather", table, axis=1, indices=_distance_buckets(height, width))
-    bias = b.op("bias.shape", "reshape", bias, shape=(1, heads, positions, positions))
+    bias = b.op("distances.gather", "gather", table, axis=1, indices=distance_buckets(height, width))
+    bias = b.op("distances.pairs", "reshape", bias, shape=(1, heads, positions, positions))
     weights = b.op("softmax", "softmax", b.op("biased", "add", logits, bias), axis=-1)
     y = merge_heads(b, "out", b.matmul("mix", weights, value))
     y = b.linear("project", y, channels)
@@ -144,8 +145,9 @@ def _divided(b: Builder, x: Value, kernel: int, divisions: int) -> tuple[Value, 
 
 
 @lru_cache(maxsize=32)
-def _distance_buckets(height: int, width: int) -> tuple[int, ...]:
+def distance_buckets(height: int, width: int) -> tuple[int, ...]:
     """The bucket of every pair of positions, row by row (Wu et al. 2021, equation 18)."""
+    check_pairs(height * width, height * width)
     positions = [(row, column) for row in range(height) for column in range(width)]
     of = {(i, j): _BUCKETS + _bucket(round(hypot(i, j))) for i in range(height) for j in range(width)}
     return tuple([of[abs(r - s), abs(c - d)] for r, c in positions for s, d in positions])

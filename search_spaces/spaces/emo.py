@@ -1,4 +1,4 @@
-"""EMO and EMOv2: inverted residuals, in the last two stages with attention as their expansion."""
+"""EMOv2: inverted residuals, in the last two stages with attention in windows as their expansion."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,20 +14,19 @@ def emo(
     expands: tuple[float, ...],
     heads: tuple[int, ...],
     *,
-    kernels: tuple[int, ...] = (5, 5, 5, 5),
+    window: int = 7,
     mixing: str = "both",
 ) -> StagedSpace:
-    """EMOv2 (Zhang et al. 2024, table 3), or EMO with ``mixing`` "remote" and smaller early kernels.
+    """EMOv2 (Zhang et al. 2024, table 3), by its widths, depths, expansions and channels of a head, stage by stage.
 
-    ``heads`` lists the channels of a head. The first layer of a stage has twice the expansion and no attention.
+    The first layer of a stage has twice the expansion and no attention. ``window`` is 7 for inputs of 224 pixels,
+    8 for 256; ``mixing`` is what the layers of the last two stages attend to.
     """
     stages = [Stage("stem", "emo_stem", widths[0] // 2, 2, scaled=False, single=True)]
-    for i, (width, depth, expand, head, kernel) in enumerate(
-        zip(widths, depths, expands, heads, kernels, strict=True), 1
-    ):
+    for i, (width, depth, expand, head) in enumerate(zip(widths, depths, expands, heads, strict=True), 1):
         late = i > 2
         options: Options = {
-            "kernel": (kernel,),
+            "window": (window,),
             "head_channels": (head,),
             "norm": ("layer" if late else "batch",),
             "activation": ("gelu" if late else "silu",),
@@ -40,11 +39,10 @@ def emo(
         stages.append(Stage(f"stage{i}", block, width, 2, (depth,), options, scaled=False, rules=rules))
     norm: Options = {"norm_place": ("before",)}
     stages.append(Stage("head", "pooled_head", widths[-1], options=norm, scaled=False, single=True))
-    return StagedSpace(name, stages, paper=_V2 if mixing == "both" else _V1)
+    return StagedSpace(name, stages, paper=_PAPER)
 
 
-_V1 = "Zhang et al. 2023, arXiv:2301.01146"
-_V2 = "Zhang et al. 2024, arXiv:2412.06674"
+_PAPER = "Zhang et al. 2024, arXiv:2412.06674"
 
 _SIZES = {
     "1m": ((32, 48, 80, 180), (2, 2, 8, 3), (2.0, 2.5, 3.0, 3.5), (16, 16, 20, 20)),
@@ -55,9 +53,5 @@ _SIZES = {
 }
 
 EMO_PRESETS: Mapping[str, Preset] = {
-    **{f"emo2_{size}": Preset(partial(emo, f"emo2_{size}", *rule), _V2) for size, rule in _SIZES.items()},
-    **{
-        f"emo_{size}": Preset(partial(emo, f"emo_{size}", *_SIZES[size], kernels=(3, 3, 5, 5), mixing="remote"), _V1)
-        for size in ("1m", "2m", "5m")
-    },
+    f"emo2_{size}": Preset(partial(emo, f"emo2_{size}", *rule), _PAPER) for size, rule in _SIZES.items()
 }
