@@ -179,6 +179,16 @@ class DeviceProfile(Base):
     created_at: Mapped[datetime]
 
 
+class Space(Base):
+    """A search space of a user's own, stored by name; ``definition`` is the whole document."""
+
+    __tablename__ = "spaces"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    definition: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
 class Worker(Base):
     """A worker process; gone when its heartbeat is old."""
 

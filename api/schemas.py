@@ -170,13 +170,33 @@ class ChoiceOut(_Out):
 
 
 class SpaceOut(_Out):
-    """A search space; ``size`` is its exact number of architectures."""
+    """A search space, built in or (``stored``) of a user.
+
+    ``key`` is its name in architectures and profiles. ``size`` is the exact number of architectures, null from
+    2**53 on, where not every reader of JSON keeps it; ``size_log10`` its logarithm. ``presets`` are known networks
+    that are points of the space, ``input_sizes`` the resolutions to choose from. ``error`` says why a stored space
+    can no longer be built; it then has no choices.
+    """
 
     name: str
+    key: str
+    stored: bool
     description: str
-    paper: str
-    size: int
+    papers: list[str]
+    size: int | None
+    size_log10: float | None
+    choice_count: int
     choices: list[ChoiceOut]
+    input_sizes: list[int]
+    presets: list[str]
+    created_at: datetime | None
+    error: ErrorBody | None
+
+
+class SpaceDetail(SpaceOut):
+    """A search space with its definition, null where it is built in."""
+
+    definition: dict[str, Any] | None
 
 
 class ProxyOut(_Out):

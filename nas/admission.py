@@ -11,8 +11,10 @@ from nas.feasibility import Feasibility
 from nas.scores import SCORES
 from nas.spec import SearchSpec
 from nas.strategies import STRATEGIES
-from search_spaces import Task, get_space
-from search_spaces.errors import UnknownName, nearest
+from search_spaces import Task
+from search_spaces.definition import SpaceDefinition, SpaceReference, space_of
+from search_spaces.definition_check import check_definition
+from search_spaces.errors import InvalidSpec, UnknownName, nearest
 
 ProfileOf = Callable[[str, str, Task], Profile | None]
 """The stored profile of (device, space, task), or None."""
@@ -28,23 +30,35 @@ def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:
 
     Raises: UnknownName (space, score, strategy, data set; with the nearest known name),
     DeviceUnavailable (unknown, or neither local nor profiled; with the command that profiles it),
-    InvalidSpec (a bound below the least value of the space, with that value), Infeasible (bounds that
+    InvalidSpec (a space of the user's own that cannot be built, or a bound below the least value of the space,
+    with that value), Infeasible (bounds that
     together leave nothing). A latency bound on a device without a profile is checked after profiling.
     """
-    space = get_space(spec.space)
+    task = task_of(spec)
+    check_space(spec.space, task)
+    space = space_of(spec.space)
     known(spec.strategy, STRATEGIES, "strategy", "strategy")
     known(spec.score, SCORES, "score", "score")
-    task = task_of(spec)
     space.check_task(task)
     baseline_architectures(spec.baselines, space)
     predictors = {}
     for device in spec.devices:
-        profile = profile_of(device, spec.space, task)
+        profile = profile_of(device, space.name, task)
         if profile is not None:
             predictors[device] = profile.predictor()
         else:
             parse_device(device)  # raises for what is not local: that must have been profiled before
     Feasibility(space, task, spec.constraints, predictors).check(spec.seed)
+
+
+def check_space(reference: SpaceReference, task: Task) -> None:
+    """Raises InvalidSpec where a definition has a network that cannot be built for the task."""
+    if not isinstance(reference, SpaceDefinition):
+        return
+    try:
+        check_definition(reference, task)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"space.{error.message}", hint=error.hint, field=f"space.{error.field}") from None
 
 
 def known(name: str, names: Mapping[str, Any], what: str, field: str) -> None:

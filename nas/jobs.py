@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.spec import Training
+from search_spaces.definition import SpaceReference
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreJob:
     """Zero-shot proxies of one architecture. ``architecture`` is the space's text form."""
 
-    space: str
+    space: SpaceReference
     architecture: str
     dataset: str
     proxies: tuple[str, ...]
@@ -37,7 +38,7 @@ class TrainJob:
 
     number: int
     rung: int
-    space: str
+    space: SpaceReference
     architecture: str
     dataset: str
     epochs: int

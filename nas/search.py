@@ -25,7 +25,8 @@ from nas.scores import SCORES
 from nas.spec import SearchSpec
 from nas.strategies import REPEATED, Proposal, ScoredTrial, Strategy, make_strategy
 from nas.trial import Measurement, Trial, TrialState
-from search_spaces import Architecture, SearchSpace, Task, get_space
+from search_spaces import Architecture, SearchSpace, Task
+from search_spaces.definition import space_of
 from search_spaces.errors import NasError, SpaceExhausted
 
 EXPLORE_BATCH = 20
@@ -118,7 +119,7 @@ class _Search:
         self.observer = observer
         self.should_stop = should_stop
         self.elapsed_s = elapsed_s
-        self.space: SearchSpace = get_space(spec.space)
+        self.space: SearchSpace = space_of(spec.space)
         self.task = task_of(spec)
         self.trials = {trial.number: trial for trial in history}
 
@@ -144,7 +145,7 @@ class _Search:
         predictors: dict[str, Predictor] = {}
         for name in self.spec.devices:
             self.stop_if_asked()
-            found = self.profiles.get(name, self.spec.space, self.task)
+            found = self.profiles.get(name, self.space.name, self.task)
             if found is None:
                 found = self._profile(name)
                 self.profiles.put(found)

@@ -3,9 +3,10 @@
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from nas.objectives import METRICS, Goal, metric_key
+from search_spaces.definition import SpaceReference, read_reference, space_name
 from search_spaces.errors import nearest
 
 SPEC_VERSION: Literal[1] = 1
@@ -110,12 +111,14 @@ class Training(_Wire):
 class SearchSpec(_Wire):
     """One search. Names of spaces, proxies, strategies, devices and data sets are checked at submission.
 
+    ``space`` is the name of a space, or the definition of one (docs/spaces.md).
+
     Source of the shape: docs/spec.md.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)] = "search"
-    space: Annotated[str, Field(max_length=200)]
+    space: Annotated[SpaceReference, BeforeValidator(read_reference)]
     dataset: Annotated[str, Field(max_length=200)]
     objectives: Annotated[tuple[Objective, ...], Field(max_length=8)]
     constraints: Annotated[tuple[Constraint, ...], Field(max_length=32)] = ()
@@ -159,6 +162,11 @@ class SearchSpec(_Wire):
                 f"{len(self.baselines)} baselines, but {self.budget.trainings} trainings: all of them train"
             )
         return self
+
+    @property
+    def space_name(self) -> str:
+        """The space as architectures and profiles name it: a definition of the user's own as ``NAME@DIGEST``."""
+        return space_name(self.space)
 
     @property
     def devices(self) -> tuple[str, ...]:

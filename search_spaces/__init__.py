@@ -20,6 +20,7 @@ from search_spaces.spaces.mixed_mobile import mixed_mobile
 from search_spaces.spaces.mnasnet import mnasnet
 from search_spaces.spaces.mobilenet import mobilenet_v2, mobilenet_v2_small
 from search_spaces.spaces.mobilenet_v3 import mobilenet_v3
+from search_spaces.spaces.nasnet import nasnet
 from search_spaces.spaces.vovnet import vovnet
 from search_spaces.task import Classification, Task
 
@@ -97,6 +98,11 @@ SPACES: Mapping[str, SpaceEntry] = {
         NasBench201,
         "cells of four nodes, six edges and five operations",
         "Dong and Yang 2020, arXiv:2001.00326",
+    ),
+    "nasnet": SpaceEntry(
+        nasnet,
+        "a normal and a reduction cell of five nodes and thirteen operations, in a small stacking",
+        "Zoph et al. 2018, arXiv:1707.07012",
     ),
     "ghostnet_v2": SpaceEntry(
         ghostnet_v2,

@@ -68,12 +68,12 @@ class Stacking:
         memo: Memo,
     ) -> Graph:
         """The training graph of a normal and a reduction cell."""
-        small = self.stem == "small"
         plan = self.plan(repeats, filters)
         padding, eps = self.padding, self.eps
+        stride, stem_padding = (1, padding) if self.stem == "small" else (2, "valid")
+        stem_filters = self.stem_filters or 3 * filters
         b = Builder((input_shape,), memo)
-        stem = (self.stem_filters or 3 * filters, 3, 1 if small else 2, "none", 1, 1, eps, padding if small else "valid")
-        x: Value = b.block("stem", conv_bn_act, b.inputs[0], *stem)
+        x: Value = b.block("stem", conv_bn_act, b.inputs[0], stem_filters, 3, stride, "none", 1, 1, eps, stem_padding)
         earlier = x
         for number, (name, kind, width, skips) in enumerate(plan, 1):
             p = self.drop_path * number / len(plan)
@@ -94,7 +94,7 @@ class Stacking:
 def _plan(
     strided: bool, first_reduces: bool, skip_reduction: bool, repeats: int, filters: int
 ) -> tuple[tuple[str, int, int, bool], ...]:
-    cells = [(f"stem{n}", 1, filters // 4 * n, False) for n in (1, 2)] if strided else []
+    cells = [("stem1", 1, filters // 4, False), ("stem2", 1, filters // 2, False)] if strided else []
     for stage in (1, 2, 3):
         width = filters * 2 ** (stage - 1)
         if stage > 1:
@@ -149,14 +149,13 @@ def cell(
     return b.op("output.concat", "concat", *made) if len(made) > 1 else made[0]
 
 
-def _fitted(
-    b: Builder, name: str, x: Value, like: Value, out_channels: int, eps: float, activation: str
-) -> Value:
+def _fitted(b: Builder, name: str, x: Value, like: Value, out_channels: int, eps: float, activation: str) -> Value:
     """``x`` at the size of ``like`` and ``out_channels``; as it is where it has both."""
+    fitted = x
     if x.shape[1:] != like.shape[1:]:
-        return b.block(name, factorized_reduction, x, out_channels, eps, activation)
-    if x.shape[0] == out_channels:
-        return x
-    if activation == "none":
-        return b.block(name, conv_bn_act, x, out_channels, 1, 1, "none", 1, 1, eps)
-    return b.block(name, relu_conv_bn, x, out_channels, 1, 1, "symmetric", eps)
+        fitted = b.block(name, factorized_reduction, x, out_channels, eps, activation)
+    elif x.shape[0] != out_channels and activation == "none":
+        fitted = b.block(name, conv_bn_act, x, out_channels, 1, 1, "none", 1, 1, eps)
+    elif x.shape[0] != out_channels:
+        fitted = b.block(name, relu_conv_bn, x, out_channels, 1, 1, "symmetric", eps)
+    return fitted

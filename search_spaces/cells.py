@@ -47,12 +47,15 @@ class CellSpace:
         memo_limit: int = 20_000,
     ) -> None:
         unknown = [o for o in operations if o not in CELL_OPERATIONS]
+        states = 2 + nodes
         if unknown or not operations or len(set(operations)) < len(operations) or nodes < 1:
             raise InvalidSpec(
                 f"{nodes} nodes of operations {operations}",
                 hint=f"at least one node, and distinct operations of {', '.join(CELL_OPERATIONS)}",
                 field="operations",
             )
+        if any(not 0 <= state < states for kept in stacking.kept for state in kept):
+            raise InvalidSpec(f"kept states {stacking.kept}", hint=f"states are 0 to {states - 1}", field="kept")
         self.name = name
         self.stacking = stacking
         self.nodes = nodes
@@ -61,12 +64,11 @@ class CellSpace:
         self.paper = paper
         self.memo = Memo(memo_limit)
         self._stacks = tuple([Choice(n, o) for n in STACK if len(o := getattr(stacking, n)) > 1])
-        states = range(2, 2 + nodes)
         self.choices = (
             *(
                 Choice(f"{cell}.node{state}.{slot}", tuple(range(state)) if slot.startswith("input") else operations)
                 for cell in CELLS
-                for state in states
+                for state in range(2, states)
                 for slot in _SLOTS
             ),
             *self._stacks,
@@ -74,8 +76,9 @@ class CellSpace:
         self._index = {choice.name: i for i, choice in enumerate(self.choices)}
         self._order = {operation: i for i, operation in enumerate(operations)}
         # what one half of a node may be, in the order in which the halves are sorted
-        self._pairs = [[(i, o) for i in range(state) for o in operations] for _ in CELLS for state in states]
-        self._counts = np.array([*(len(p) for p in self._pairs for _ in (1, 2)), *(len(c.options) for c in self._stacks)])
+        self._pairs = [[(i, o) for i in range(state) for o in operations] for _ in CELLS for state in range(2, states)]
+        halves = [len(pairs) for pairs in self._pairs for _ in (1, 2)]
+        self._counts = np.array([*halves, *(len(choice.options) for choice in self._stacks)])
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
@@ -140,7 +143,7 @@ class CellSpace:
         """The architecture of the values, all of them options, with the halves of each node in order."""
         for place in range(0, 4 * len(self._pairs), 4):
             i, one, j, other = values[place : place + 4]
-            if (j, self._order[other]) < (i, self._order[one]):  # type: ignore[index, operator]
+            if (j, self._order[other]) < (i, self._order[one]):  # type: ignore[index]
                 values[place : place + 4] = [j, other, i, one]
         return Architecture(self.name, tuple(values))
 
@@ -166,7 +169,8 @@ class CellSpace:
             ) from None
 
     def encode(self, arch: Architecture) -> Codes:
-        return np.array([1 + c.options.index(v) for c, v in zip(self.choices, arch.values, strict=True)], dtype=np.int64)  # type: ignore[arg-type]
+        values = zip(self.choices, arch.values, strict=True)
+        return np.array([1 + option_index(choice, value) for choice, value in values], dtype=np.int64)
 
     def decode(self, codes: Codes) -> Architecture:
         numbers = [int(code) for code in codes]
@@ -214,9 +218,8 @@ class CellSpace:
     def cells_text(self, arch: Architecture) -> str:
         """The two cells alone: the text of the architecture in a stacking without choices."""
         length = 4 * self.nodes
-        return ",".join(
-            f"{cell}={_written(arch.values[start : start + length])}" for cell, start in zip(CELLS, (0, length), strict=True)
-        )
+        normal, reduction = arch.values[:length], arch.values[length : 2 * length]
+        return f"normal={_written(normal)},reduction={_written(reduction)}"
 
     def to_string(self, arch: Architecture) -> str:
         stack = arch.values[8 * self.nodes :]

@@ -3,105 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces import get_space
 from search_spaces.architecture import Option, SearchSpace
 from search_spaces.definition_build import build_space
-from search_spaces.parameters import Domain
+from search_spaces.definition_fields import (
+    Channels,
+    Depth,
+    Flag,
+    Name,
+    Parameter,
+    Part,
+    Resolution,
+    Whole,
+    Width,
+    refused,
+)
 from search_spaces.staged import StagedSpace
 
-OPTIONS = 64
-"""Options of one choice, at most."""
 MEMO_LIMIT = 5_000
 """Block graphs that a space keeps: a process may hold several spaces of users."""
-_LARGEST = 10**9
-
-
-def _refuse(said: str, allowed: str, value: Any, *at: int | str) -> ValidationError:
-    """The complaint that ``value``, at ``at`` within the field, ``said``."""
-    kind = PydanticCustomError("option", "{said}", {"said": said, "allowed": allowed})
-    return ValidationError.from_exception_data("option", [InitErrorDetails(type=kind, loc=at, input=value)])
-
-
-def _options(domain: Domain | None) -> Callable[[Any], tuple[Option, ...]]:
-    """Reads one value or a list of options; without a domain whatever a parameter of some block could be."""
-    scalar = "a number, a name, true or false"
-    allowed = domain.allowed if domain else scalar
-
-    def read(given: Any) -> tuple[Option, ...]:
-        several = isinstance(given, list | tuple)
-        values = tuple(given) if several else (given,)
-        if not 1 <= len(values) <= OPTIONS:
-            raise _refuse(f"{len(values)} options", f"1 to {OPTIONS} options", len(values))
-        for i, value in enumerate(values):
-            if not (domain.allows(value) if domain else _scalar(value)):
-                raise _refuse("is no option", allowed, value, *([i] if several else []))
-        for i, (a, b) in enumerate(zip(values, values[1:], strict=False), 1):
-            if _kind(a) is not _kind(b):
-                raise _refuse("has another type than the options before it", "options of one type", b, i)
-            if b in values[:i]:
-                raise _refuse("stands twice", "each option once", b, i)
-            if not isinstance(a, str) and b < a:  # type: ignore[operator]
-                raise _refuse(f"comes after {a:g}", "numbers in rising order", b, i)
-        return values
-
-    return read
-
-
-def _scalar(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= 64
-    return isinstance(value, bool) or (isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST)
-
-
-def _kind(value: Option) -> type:
-    return float if type(value) is int else type(value)
-
-
-def _shortest(values: tuple[Option, ...]) -> Any:
-    return values[0] if len(values) == 1 else list(values)
-
-
-def _field(kind: Any, domain: Domain | None) -> Any:
-    """The type of a field that is one value or a list of options."""
-    return Annotated[
-        tuple[kind, ...],
-        BeforeValidator(_options(domain), json_schema_input_type=kind | list[kind]),
-        PlainSerializer(_shortest, return_type=kind | list[kind]),
-    ]
-
-
-CHANNELS = Domain("whole", 1, 65_536)
-DEPTH = Domain("whole", 1, 64)
-WIDTH = Domain("number", 0.01, 16)
-RESOLUTION = Domain("whole", 1, 4096)
-
-Channels = _field(int, CHANNELS)
-Depth = _field(int, DEPTH)
-Width = _field(float, WIDTH)
-Resolution = _field(int, RESOLUTION)
-Parameter = _field(bool | int | float | str, None)
-
-Name = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-Part = Annotated[str, Field(strict=True, max_length=40, pattern=r"^[a-z][a-z0-9_]*$")]
-Whole = Annotated[int, Field(strict=True, ge=0, le=65_536)]
-Flag = Annotated[bool, Field(strict=True)]
 
 
 class _Document(BaseModel):
@@ -183,7 +109,7 @@ class SpaceDefinition(_Document):
         seen: set[str] = set()
         for i, stage in enumerate(self.stages):
             if stage.name in seen:
-                raise _refuse(
+                raise refused(
                     "is the name of a stage before it", "each stage its own name", stage.name, "stages", i, "name"
                 )
             seen.add(stage.name)
@@ -228,6 +154,18 @@ def _plain(value: Any) -> Any:
 
 SpaceReference = str | SpaceDefinition
 """A named space, or a definition. Plain data that crosses processes."""
+
+
+def read_reference(value: Any) -> SpaceReference:
+    """The validator of a field that holds a name or a definition: its complaints name the path in the definition."""
+    if isinstance(value, SpaceDefinition):
+        return value
+    if isinstance(value, dict):
+        return SpaceDefinition.model_validate(value)
+    if isinstance(value, str) and len(value) <= 200:
+        return value
+    allowed = "the name of a space in double quotes, or a definition in braces"
+    raise refused("is neither the name of a space nor a definition", allowed, value)
 
 
 def space_of(reference: SpaceReference) -> SearchSpace:

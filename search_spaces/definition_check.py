@@ -1,8 +1,8 @@
-"""Whether every network of a definition can be built: each layer with all its options on every shape that reaches it."""
+"""Whether every network of a definition can be built: each layer, with its options, on every shape that reaches it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations, product
 from math import prod
@@ -18,7 +18,7 @@ from search_spaces.errors import InvalidGraph, InvalidSpec
 from search_spaces.graph import Shape
 from search_spaces.parameters import arguments
 from search_spaces.stage import Candidate, Stage
-from search_spaces.task import Classification, Task, classifier
+from search_spaces.task import Task, classifier
 
 EVERY = 64
 """Combinations of a block's options that are all tried; of more, every pair of options."""
@@ -43,22 +43,19 @@ def check_definition(definition: SpaceDefinition, task: Task | None = None) -> N
 @lru_cache(maxsize=64)
 def _check(definition: SpaceDefinition, task: Task | None) -> None:
     walk = _Walk(definition)
+    channels, height, width = task.input_shape if task else (3, 0, 0)
+    classes = task.head.classes if task else 10
     if definition.resolution or task:
-        channels, *size = task.input_shape if task else (3, 0, 0)
-        classes = task.head.classes if task else 10
-        sizes: Iterable[tuple[int, ...]] = [(s, s) for s in definition.resolution or ()] or [tuple(size)]
-        for size in sizes:
-            walk.networks((channels, *size), classes)
+        for size in definition.resolution or (0,):
+            walk.networks((channels, size or height, size or width), classes)
         return
-    refused = None
-    for side in SIZES:
+    refusals = []
+    for size in SIZES:
         try:
-            walk.networks((3, side, side), 10)
+            return walk.networks((channels, size, size), classes)
         except InvalidSpec as error:
-            refused = refused or error
-        else:
-            return
-    raise refused or AssertionError("no size was tried")
+            refusals.append(error)
+    raise refusals[0]
 
 
 class _Walk:
@@ -67,7 +64,6 @@ class _Walk:
     def __init__(self, definition: SpaceDefinition) -> None:
         self.definition = definition
         self.stages = stages_of(definition)
-        self.rows = [{label: list(_rows(c, stage)) for label, c in stage.candidates().items()} for stage in self.stages]
         self.memo = Memo()
         self.done: dict[tuple[int, int, Shape, int], frozenset[Shape]] = {}
         self.builds = 0
@@ -101,7 +97,7 @@ class _Walk:
             self.done[key] = frozenset(
                 self.option(i, layer, label, candidate, row, shape, {"out_channels": out_channels, "stride": stride})
                 for label, candidate in stage.candidates().items()
-                for row in self.rows[i][label]
+                for row in _rows(candidate, stage)
             )
         return self.done[key]
 

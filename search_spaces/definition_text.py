@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -101,21 +100,20 @@ def _no_constant(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """Plain data only; scalars as in YAML 1.2, so that ``1e-5`` is a number and ``off`` a name."""
 
-    yaml_implicit_resolvers: Mapping[str, Any] = {}  # type: ignore[misc]
-
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = self._nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark: Any = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not read, write it out", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "aliases are not read, write it out", mark)
         self._depth += 1
         self._nodes += 1
         if self._depth > DEPTH or self._nodes > NODES:
             problem = f"nested deeper than {DEPTH}" if self._depth > DEPTH else f"more than {NODES:,} values"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+            raise yaml.composer.ComposerError(None, None, problem, mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node

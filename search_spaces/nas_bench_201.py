@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture, Choice, Codes, Option, option_index, parse_option
+from search_spaces.blocks.cell_ops import relu_conv_bn
 from search_spaces.blocks.conv import conv_bn
-from search_spaces.blocks.residual import reduction_residual, relu_conv_bn
+from search_spaces.blocks.residual import reduction_residual
 from search_spaces.builder import Builder, Memo, Value
 from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
 from search_spaces.graph import Graph

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from search_spaces.architecture import Architecture, Option
+from search_spaces.architecture import Architecture, Option, SearchSpace
 from search_spaces.graph import Graph, Shape
-from search_spaces.staged import StagedSpace
 from search_spaces.task import Classification, Task
+
+
+class NetworkSpace(SearchSpace, Protocol):
+    """A space whose networks can be built at any input shape, whatever a resolution choice says."""
+
+    def network(self, arch: Architecture, input_shape: Shape, head: Classification) -> Graph: ...
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Preset:
     of the same space; a variant that no choice describes is a space of its own with one architecture.
     """
 
-    space: Callable[[], StagedSpace]
+    space: Callable[[], NetworkSpace]
     paper: str
     choices: Mapping[str, Option] = field(default_factory=dict)
     input_size: int | tuple[int, int] = 224

@@ -27,6 +27,7 @@ from search_spaces.spaces.mobilenet import MOBILENET_PRESETS
 from search_spaces.spaces.mobilenet_v3 import MOBILENET_V3_PRESETS
 from search_spaces.spaces.mobilenet_v4 import MOBILENET_V4_PRESETS
 from search_spaces.spaces.mobilevit import MOBILEVIT_PRESETS
+from search_spaces.spaces.nasnet import NASNET_PRESETS
 from search_spaces.spaces.osnet import OSNET_PRESETS
 from search_spaces.spaces.pool_resnet import POOL_RESNET_PRESETS
 from search_spaces.spaces.repvgg import REPVGG_PRESETS
@@ -75,5 +76,6 @@ PRESETS: Mapping[str, Preset] = {
     **POOL_RESNET_PRESETS,
     **SIMPLENET_PRESETS,
     **EMO_PRESETS,
+    **NASNET_PRESETS,
 }
 """Every preset by the name under which its network is published."""

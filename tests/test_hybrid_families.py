@@ -373,6 +373,7 @@ def test_published_parameters(name: str, classes: int, params: int) -> None:
         ("halonet26t", 12_480_288, 3_129_032_704),
         ("halonet_h1", 8_100_056, 2_125_975_552),
         ("halo2botnet50ts_256", 22_635_360, 4_781_588_480),
+        ("haloregnetz_b", 11_680_072, 1_864_719_360),
     ],
 )
 def test_counts_of_networks_with_attention(name: str, params: int, macs: int) -> None:

@@ -1,4 +1,4 @@
-"""What a search can name: spaces, proxies, strategies, devices, data sets."""
+"""What a search can name beside its space: proxies, strategies, devices, data sets."""
 
 from fastapi import APIRouter
 
@@ -6,35 +6,19 @@ from api import store
 from api.dependencies import ReadSession
 from api.models import DeviceProfile
 from api.schemas import (
-    ChoiceOut,
     DatasetOut,
     DeviceOut,
     PageOut,
     ProfileOut,
     ProxyOut,
-    SpaceOut,
     StrategyOut,
 )
 from latency_models.device import DeviceStatus, is_local, local_devices, parse_device
 from nas.datasets import DATASETS
 from nas.scores import SCORES
 from nas.strategies import STRATEGIES
-from search_spaces import SPACES, get_space
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
-
-
-@router.get("/spaces")
-def list_spaces() -> PageOut[SpaceOut]:
-    """The search spaces, with every choice that an architecture makes."""
-    items = []
-    for name, entry in SPACES.items():
-        space = get_space(name)
-        choices = [ChoiceOut(name=choice.name, options=list(choice.options)) for choice in space.choices]
-        items.append(
-            SpaceOut(name=name, description=entry.description, paper=entry.paper, size=space.size, choices=choices)
-        )
-    return PageOut(items=items, next_page_token=None)
 
 
 @router.get("/proxies")

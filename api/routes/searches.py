@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api import store, trial_store
+from api import space_store, store, trial_store
 from api.dependencies import DatabaseOf, PageSize, PageToken, ReadSession, SettingsOf, WriteSession
 from api.errors import InvalidQuery
 from api.models import SearchState
@@ -26,16 +26,18 @@ _admission = threading.Lock()
 @router.post("", status_code=202)
 def submit_search(
     spec: SearchSpec,
-    session: WriteSession,
     database: DatabaseOf,
     settings: SettingsOf,
     response: Response,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> SearchCreated:
     """Queue a search. The same ``Idempotency-Key`` again gives the same search and starts nothing."""
+    with database.read() as session:
+        spec = space_store.with_definition(session, spec)
     with _admission:
         check_spec(spec, Profiles(database, settings, check_machine=False).get)
-    search = store.create_search(session, spec, idempotency_key=idempotency_key)
+    with database.write() as session:  # not open while the check runs, which takes a while
+        search = store.create_search(session, spec, idempotency_key=idempotency_key)
     response.headers["Location"] = f"/v1/searches/{search.id}"
     return SearchCreated(id=search.id, state=search.state)
 

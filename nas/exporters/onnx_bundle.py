@@ -22,7 +22,7 @@ from nas.spec import SearchSpec
 from nas.training.images import to_size
 from nas.training.train import load_trained
 from nas.trial import Trial
-from search_spaces import get_space
+from search_spaces.definition import SpaceDefinition, space_of
 from search_spaces.deploy import deploy
 from search_spaces.graph import Graph
 from search_spaces.onnx_graph import to_onnx
@@ -38,7 +38,7 @@ def export_onnx(spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path
     The file is checked by the ONNX checker, and its outputs in ONNX Runtime against PyTorch's on real
     and random inputs and several batch sizes. Raises: ExportFailed where they differ.
     """
-    space = get_space(spec.space)
+    space = space_of(spec.space)
     arch = space.from_string(trial.architecture)
     graph = space.graph(arch, task_of(spec))
     weights = load_trained(training_job(spec, trial, trial.rung, workspace))
@@ -64,7 +64,8 @@ def export_onnx(spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path
         "versions": {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
     }
     description = {
-        "space": spec.space,
+        "space": spec.space_name,
+        **({"definition": spec.space.document} if isinstance(spec.space, SpaceDefinition) else {}),
         "architecture": trial.architecture,
         "choices": space.to_dict(arch),
         "architecture_id": trial.architecture_id,
@@ -78,7 +79,7 @@ def _describe(model: onnx.ModelProto, spec: SearchSpec, trial: Trial) -> None:
     """Puts into the file what a user of it alone must know: the classes, and how inputs were normalised."""
     dataset = load_dataset(spec.dataset)
     facts = {
-        "space": spec.space,
+        "space": spec.space_name,
         "architecture": trial.architecture,
         "dataset": spec.dataset,
         "input_mean": json.dumps([round(float(value), 8) for value in dataset.mean]),

@@ -119,7 +119,9 @@ class Passes:
 
 def layer_weights(network: TorchNetwork) -> list[nn.Parameter]:
     """The weights of all convolution and linear layers, shared ones once, in order of execution."""
-    entries = dict.fromkeys(node.weights for node in network.graph.nodes if node.op in ("conv", "linear"))
+    entries = dict.fromkeys(
+        node.weights for node in network.graph.nodes if node.op in ("conv", "spaced_conv", "linear")
+    )
     return [network.get_parameter(f"{entry}.weight") for entry in entries]
 
 

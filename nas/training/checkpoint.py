@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nas.jobs import TrainJob
+from search_spaces.definition import space_name
 from search_spaces.errors import CorruptFile
 
 FORMAT = 1
@@ -52,7 +53,7 @@ def job_key(job: TrainJob) -> str:
     """What two jobs must share to continue each other."""
     return json.dumps(
         {
-            "space": job.space,
+            "space": space_name(job.space),
             "architecture": job.architecture,
             "dataset": job.dataset,
             "seed": job.seed,

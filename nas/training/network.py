@@ -7,17 +7,18 @@ from hashlib import blake2b
 import torch
 
 from nas.datasets import get_dataset_facts
-from search_spaces import Architecture, get_space
+from search_spaces import Architecture
+from search_spaces.definition import SpaceReference, space_of
 from search_spaces.graph import Graph
 from search_spaces.torch_network import TorchNetwork
 
 
-def job_graph(space: str, architecture: str, dataset: str) -> tuple[Architecture, Graph]:
+def job_graph(space: SpaceReference, architecture: str, dataset: str) -> tuple[Architecture, Graph]:
     """The architecture of the text form, and its training graph for the data set.
 
-    Raises: UnknownName, InvalidArchitecture, InvalidGraph.
+    Raises: UnknownName, InvalidSpec, InvalidArchitecture, InvalidGraph.
     """
-    found = get_space(space)
+    found = space_of(space)
     arch = found.from_string(architecture)
     return arch, found.graph(arch, get_dataset_facts(dataset).task)
 

@@ -17,7 +17,12 @@ from search_spaces.blocks.edgenext import edgenext_conv, overlapping_stem, split
 from search_spaces.blocks.emo import emo_stem, inverted_residual_attention
 from search_spaces.blocks.focal import focal_block, focal_modulation
 from search_spaces.blocks.ghost import ghost_bottleneck, ghost_module
-from search_spaces.blocks.halo import attention_bottleneck, global_attention, halo_attention
+from search_spaces.blocks.halo import (
+    attention_bottleneck,
+    attention_inverted_bottleneck,
+    global_attention,
+    halo_attention,
+)
 from search_spaces.blocks.inception import inception, inception_resnet_stem, inception_v3_stem, inception_v4_stem
 from search_spaces.blocks.inception_next import inception_depthwise, inception_next_block
 from search_spaces.blocks.inception_resnet import inception_residual
@@ -130,6 +135,9 @@ BLOCKS: Mapping[str, Block] = {
     "ghost_bottleneck": Block(ghost_bottleneck, (24, 5, 3, 2, "se", True), "Tang et al. 2022, arXiv:2211.12905"),
     "halo_attention": Block(halo_attention, (2, 6, 2, 4), "Vaswani et al. 2021, arXiv:2103.12731"),
     "global_attention": Block(global_attention, (2, 4), "Srinivas et al. 2021, arXiv:2101.11605"),
+    "attention_inverted_bottleneck": Block(
+        attention_inverted_bottleneck, (16, 1, 2.0, "halo"), "Vaswani et al. 2021, arXiv:2103.12731"
+    ),
     "attention_bottleneck": Block(
         attention_bottleneck, (32, 2, 2.0, "halo", "relu", 4, 1, 4), "Vaswani et al. 2021, arXiv:2103.12731"
     ),

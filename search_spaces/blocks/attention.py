@@ -44,7 +44,7 @@ def _eca(b: Builder, x: Value, in_channels: int) -> Value:
 
 
 def _ulsam(b: Builder, x: Value, in_channels: int) -> Value:
-    """Four subspaces, or as many of them as divide the channels (Saini et al. 2020, table 2)."""
+    """Four subspaces, or as many of them as divide the channels (Saini et al. 2020, arXiv:2006.15102)."""
     value: Value = b.block("subspace_attention", subspace_attention, x, gcd(4, x.shape[0]))
     return value
 

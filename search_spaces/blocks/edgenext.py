@@ -30,7 +30,7 @@ def edgenext_conv(
 
     Where the shape changes, the depthwise convolution makes it (``out_channels`` is then a multiple of the input's)
     and the sum starts after it. ``layer_scale`` is the first value of the factors.
-    Source: Maaz et al. 2022, section 3.1, equation 4.
+    Source: Maaz et al. 2022, section 3.
     """
     y = b.conv("depthwise", x, out_channels, kernel, stride, x.shape[0], bias=bias)
     if y.shape != x.shape:
@@ -57,7 +57,7 @@ def split_transpose_attention(
 
     All groups but the last pass a 3 x 3 depthwise convolution, each of them on its group plus the result of the
     one before. ``position`` "fourier" adds a learned projection of sines of the position before the attention.
-    ``bias`` is that of the depthwise convolutions. Source: Maaz et al. 2022, section 3.1, equations 1 to 3.
+    ``bias`` is that of the depthwise convolutions. Source: Maaz et al. 2022, section 3.
 
     Raises: InvalidGraph if there are too few channels for the groups.
     """
@@ -106,7 +106,7 @@ def cross_covariance_attention(b: Builder, x: Value, heads: int) -> Value:
     """Attention between the channels of a head, with a learned temperature a head, on (tokens, channels).
 
     Queries and keys are divided by their norm over the tokens, so the logits are cosines.
-    Source: Ali et al. 2021, XCiT, arXiv:2106.09681, section 3.1.
+    Source: Ali et al. 2021, XCiT, arXiv:2106.09681, section 3.
     """
     tokens, channels = x.shape
     qkv = b.linear("qkv", x, 3 * channels)

@@ -38,7 +38,7 @@ def inverted_residual_attention(
 
     The expansion is a pointwise convolution, or attention (``mixing``, of ``MIXINGS``) whose values have
     ``expand`` times the channels. Where the shape stays the depthwise convolution has an identity as well.
-    Sources: Zhang et al. 2023, arXiv:2301.01146, section 3.2; Zhang et al. 2024, section 3.3.
+    Sources: Zhang et al. 2023, arXiv:2301.01146, section 3; Zhang et al. 2024, section 3.
 
     Raises: InvalidGraph if heads of ``head_channels`` do not divide the channels.
     """
@@ -65,7 +65,7 @@ def window_expansion(
     """Attention within windows, values expanded to ``out_channels`` and activated before they are mixed.
 
     A size that the window does not divide is padded with zeros, which are not masked. "both" has two patterns of
-    windows from the same queries, keys and values. Source: Zhang et al. 2024, section 3.3.
+    windows from the same queries, keys and values. Source: Zhang et al. 2024, section 3.
     """
     channels, *size = x.shape
     heads = channels // head_channels

@@ -1,5 +1,6 @@
 """Attention of blocks of queries to the windows around them (HaloNet) or to the whole map (BoTNet), in a bottleneck."""
 
+from search_spaces.blocks.attention import ATTENTIONS
 from search_spaces.blocks.conv import activate, conv_bn
 from search_spaces.blocks.tables import check_pairs
 from search_spaces.blocks.windows import Size, crop, from_windows, pad_to_multiple, to_windows
@@ -22,7 +23,7 @@ def halo_attention(
     Keys beyond the border are zeros and not masked; a size that the block does not divide is padded so. Logits
     have a learned part that depends on the relative row, and one on the relative column. ``stride`` keeps every
     second query, or averages the result where the block has an odd size. Queries and keys have ``qk_ratio``
-    times the channels. Source: Vaswani et al. 2021, sections 2.1 to 2.3.
+    times the channels. Source: Vaswani et al. 2021, section 2.
 
     Raises: InvalidGraph if the heads do not divide the channels.
     """
@@ -87,22 +88,70 @@ def attention_bottleneck(
 
     Pointwise, middle, pointwise, each with batch norm; activation after the first two and after the sum. The inner
     width is ``out_channels / reduction``. Where the shape changes the identity is a strided pointwise convolution.
-    Sources: Vaswani et al. 2021, section 3.1; Srinivas et al. 2021, arXiv:2101.11605, figure 3.
+    Sources: Vaswani et al. 2021, section 2.3; Srinivas et al. 2021, arXiv:2101.11605, figure 1.
     """
     inner = make_divisible(out_channels / reduction)
     y = conv_bn(b, "reduce", x, inner, 1, activation=activation)
     if mixer == "conv":
         y = conv_bn(b, "spatial", y, inner, 3, stride, activation=activation)
-    elif mixer in ("halo", "global"):
-        arguments = (stride, block_size, halo, heads) if mixer == "halo" else (stride, heads)
-        y = b.block(f"{mixer}_attention", halo_attention if mixer == "halo" else global_attention, y, *arguments)
-        y = activate(b, "mixed", b.batch_norm("mixed.bn", y), activation)
     else:
-        raise InvalidGraph(f"mixer {mixer!r}", hint="conv, halo or global")
+        y = _mixed(b, y, mixer, stride, activation, block_size, halo, heads, 1.0)
     y = conv_bn(b, "expand", y, out_channels, 1)
     if stride != 1 or x.shape[0] != out_channels:
         x = conv_bn(b, "shortcut", x, out_channels, 1, stride)
     return activate(b, "out", b.op("add", "add", x, y), activation)
+
+
+def attention_inverted_bottleneck(
+    b: Builder,
+    x: Value,
+    out_channels: int,
+    stride: int = 1,
+    expand: float = 3.0,
+    mixer: str = "halo",
+    activation: str = "silu",
+    attention: str = "se_of_8",
+    group_width: int = 16,
+    block_size: int = 7,
+    halo: int = 2,
+    heads: int = 8,
+    qk_ratio: float = 0.33,
+) -> Value:
+    """Pointwise expansion, ``mixer`` as in ``attention_bottleneck``, linear projection; identity where the shape stays.
+
+    A "conv" has groups of ``group_width`` channels, and channel ``attention`` after it.
+    Source: Dollar et al. 2021, arXiv:2103.06877 (RegNetZ), with the attention of Vaswani et al. 2021.
+    """
+    inner = make_divisible(x.shape[0] * expand)
+    y = conv_bn(b, "expand", x, inner, 1, activation=activation)
+    if mixer == "conv":
+        y = conv_bn(b, "spatial", y, inner, 3, stride, max(1, inner // group_width), activation)
+        y = ATTENTIONS[attention](b, y, x.shape[0])
+    else:
+        y = _mixed(b, y, mixer, stride, activation, block_size, halo, heads, qk_ratio)
+    y = conv_bn(b, "project", y, out_channels, 1)
+    return b.op("add", "add", x, y) if y.shape == x.shape else y
+
+
+def _mixed(
+    b: Builder,
+    x: Value,
+    mixer: str,
+    stride: int,
+    activation: str,
+    block_size: int,
+    halo: int,
+    heads: int,
+    qk_ratio: float,
+) -> Value:
+    """Attention, batch norm and activation."""
+    if mixer == "halo":
+        x = b.block("halo_attention", halo_attention, x, stride, block_size, halo, heads, qk_ratio)
+    elif mixer == "global":
+        x = b.block("global_attention", global_attention, x, stride, heads)
+    else:
+        raise InvalidGraph(f"mixer {mixer!r}", hint="conv, halo or global")
+    return activate(b, "mixed", b.batch_norm("mixed.bn", x), activation)
 
 
 def _per_head(channels: int, heads: int, *, exact: bool = True) -> int:

@@ -33,7 +33,7 @@ def mobilevit(
     if grown != (height, width):
         y = b.op("grow", "resize", y, size=grown, mode="bilinear")
     y = _unfold(b, y, patch, (2, 4, 1, 3, 0))
-    y = b.op("tokens", "reshape", y, shape=(patch * patch, -(-height // patch) * -(-width // patch), inner))
+    y = b.op("tokens", "reshape", y, shape=(patch * patch, grown[0] * grown[1] // patch**2, inner))
     for i in range(1, layers + 1):
         y = b.block(f"layer{i}", transformer_layer, y, heads, mlp_ratio, activation, 1e-5)
     y = b.layer_norm("norm", y, axis=-1, eps=1e-5)
@@ -59,8 +59,7 @@ def mobilevit_v2(
     """Depthwise convolution, then ``layers`` transformer layers with separable self-attention between patches.
 
     The inner width is ``reduction`` times the input channels. A size that ``patch`` does not divide is resized
-    up and stays so. Source: Mehta and Rastegari 2022, "Separable self-attention for mobile vision transformers",
-    section 3 and figure 5 (appendix).
+    up and stays so. Source: Mehta and Rastegari 2022, arXiv:2206.02680, section 3.
     """
     channels, height, width = x.shape
     grown = _grown(height, patch), _grown(width, patch)
@@ -93,7 +92,7 @@ def separable_self_attention(b: Builder, x: Value) -> Value:
     """Self-attention of linear cost on (channels, places, patches): one score a token, one context for all.
 
     relu(value) times the sum of the keys over the patches, weighted by the softmax of the scores.
-    Source: Mehta and Rastegari 2022, arXiv:2206.02680, section 3.2.
+    Source: Mehta and Rastegari 2022, arXiv:2206.02680, section 3.
     """
     channels, _, patches = x.shape
     qkv = b.conv("qkv", x, 1 + 2 * channels, 1, bias=True)

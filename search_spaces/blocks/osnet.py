@@ -21,7 +21,7 @@ def omni_scale(
     One gate (squeeze-and-excitation to a sixteenth of the channels) has the same weights for all streams.
     ``norm`` follows the last pointwise convolution, ``sum_norm`` the sum with the identity, which is a pointwise
     convolution where the channels change. Sources: Zhou et al. 2019, sections 3.2 and 3.3; the norms: Zhou et al.
-    2019, arXiv:1910.06827, section 3.3.
+    2019, arXiv:1910.06827.
     """
     inner = out_channels // reduction
     entry = conv_bn(b, "reduce", x, inner, 1, activation=activation)

@@ -17,7 +17,7 @@ def pool_bottleneck(
 
     The inner width is ``out_channels / reduction``. With ``strided_conv`` a layer that has a stride averages over
     it and has a 3 x 3 convolution in place of the max pool. Where the shape changes the identity is a strided
-    pointwise convolution. Source: Han et al. 2022, section 3.2 (max) and section 4.2 (hybrid).
+    pointwise convolution. Source: Han et al. 2022, section 3.
     """
     inner = out_channels // reduction
     y = conv_bn(b, "reduce", x, inner, 1, activation=activation)

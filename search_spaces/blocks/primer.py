@@ -17,7 +17,7 @@ def primer_layer(
 ) -> Value:
     """x + multi-dconv-head attention (norm(x)), then x + feed-forward (norm(x)) with squared ReLU.
 
-    (channels, height, width) to the same; every position attends to all. Source: So et al. 2021, section 4.1.
+    (channels, height, width) to the same; every position attends to all. Source: So et al. 2021, section 3.
     """
     y = b.layer_norm("attention_norm", x, eps=eps)
     x = b.op("attention_add", "add", x, b.block("attention", multi_dconv_head_attention, y, heads, kernel))
@@ -30,7 +30,7 @@ def multi_dconv_head_attention(b: Builder, x: Value, heads: int = 4, kernel: int
 
     The paper's convolution runs over the past of a text, 3 x 1 and causal; here it is k x k around each position
     of the map, as an image has no order. It has a bias and a kernel for each channel of each head.
-    Source: So et al. 2021, section 4.1 and figure 5.
+    Source: So et al. 2021, section 3.
 
     Raises: InvalidGraph if the heads do not divide the channels.
     """

@@ -9,7 +9,7 @@ def simple_layer(
     """Convolution with bias, batch norm, ReLU; a 2 x 2 max pool of stride 2 after it if ``pool``.
 
     The padding is 1 whatever the kernel, so a pointwise layer grows the map by two. Source: Hasanpour et al. 2016,
-    section 4 and figure 2.
+    section 4.
     """
     x = b.conv("conv", x, out_channels, kernel, stride, bias=True, padding=(1, 1))
     x = b.op("relu", "relu", b.batch_norm("bn", x, momentum=0.05))

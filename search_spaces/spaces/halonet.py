@@ -21,10 +21,10 @@ def halonet(
     pool: bool = True,
     activation: str = "silu",
 ) -> StagedSpace:
-    """A residual network by the ``mixers`` of its bottlenecks, stage by stage (Vaswani et al. 2021, section 3.1).
+    """A residual network by the ``mixers`` of its bottlenecks, stage by stage (Vaswani et al. 2021, section 2.3).
 
     ``tiered``: three 3 x 3 convolutions in place of one 7 x 7 before the stages; ``pool``: a max pool after them,
-    otherwise the last of them has stride 2.
+    without which the last of the three has stride 2.
     """
     stages = _stem(tiered, pool, activation)
     for i, (width, mixer, count) in enumerate(zip(widths, mixers, heads, strict=True)):
@@ -48,15 +48,28 @@ def halonet(
     return StagedSpace(name, stages, paper=_PAPER)
 
 
+def halo_regnet(name: str = "halo_regnet") -> StagedSpace:
+    """RegNetZ-B (Dollar et al. 2021, arXiv:2103.06877) with halo attention in its last two stages."""
+    stem: Options = {"kernel": (3,), "activation": ("silu",)}
+    stages = [Stage("stem", "conv_bn_act", 32, 2, options=stem, single=True)]
+    rows = [(48, _CONV * 2), (96, _CONV * 6), (192, (*_CONV * 3, "halo") * 3), (288, ("halo",) * 2)]
+    for i, (width, mixer) in enumerate(rows, 1):
+        rules = {"mixer": listed(*mixer)}
+        stages.append(Stage(f"stage{i}", "attention_inverted_bottleneck", width, 2, (len(mixer),), rules=rules))
+    head: Options = {"kernel": (1,), "activation": ("silu",)}
+    stages.append(Stage("head", "conv_bn_act", 1536, options=head, single=True))
+    return StagedSpace(name, stages, paper=_PAPER)
+
+
 def _stem(tiered: bool, pool: bool, activation: str) -> list[Stage]:
-    if not tiered:
-        options: Options = {"kernel": (7,), "activation": (activation,)}
-        return [Stage("stem", "resnet_stem", 64, 2, options=options, single=True)]
-    layer: Options = {"kernel": (3,), "activation": (activation,)}
+    conv: Options = {"activation": (activation,), "kernel": (3 if tiered else 7,)}
+    if pool:
+        form: Options = {"form": ("tiered" if tiered else "single",)}
+        return [Stage("stem", "resnet_stem", 64, 2, options={**conv, **form}, single=True)]
     return [
-        Stage("stem1", "conv_bn_act", 24, 2, options=layer, single=True),
-        Stage("stem2", "conv_bn_act", 32, 1, options=layer, single=True),
-        Stage("stem3", "resnet_stem" if pool else "conv_bn_act", 64, 1 if pool else 2, options=layer, single=True),
+        Stage("stem1", "conv_bn_act", 24, 2, options=conv, single=True),
+        Stage("stem2", "conv_bn_act", 32, 1, options=conv, single=True),
+        Stage("stem3", "conv_bn_act", 64, 2, options=conv, single=True),
     ]
 
 
@@ -102,4 +115,5 @@ HALONET_PRESETS: Mapping[str, Preset] = {
     "halonet50ts": Preset(_50TS, _PAPER, input_size=256),
     "halonet_h1": Preset(_H1, _PAPER, input_size=256),
     "halo2botnet50ts_256": Preset(_BOT, _PAPER, input_size=256),
+    "haloregnetz_b": Preset(halo_regnet, _PAPER),
 }

@@ -107,7 +107,5 @@ _V4 = "Szegedy et al. 2017, arXiv:1602.07261"
 INCEPTION_PRESETS: Mapping[str, Preset] = {
     "inception_v3": Preset(inception_v3, _V3, input_size=299),
     "inception_v4": Preset(inception, _V4, _point("v4", "v4", (384, 1024, 1536), (4, 7, 3)), 299),
-    "inception_resnet_v2": Preset(
-        inception, _V4, _point("resnet", "residual", (320, 1088, 2080), (10, 20, 10)), 299
-    ),
+    "inception_resnet_v2": Preset(inception, _V4, _point("resnet", "residual", (320, 1088, 2080), (10, 20, 10)), 299),
 }

@@ -33,7 +33,7 @@ def mobilevit(
 
 
 def mobilevit_v2() -> StagedSpace:
-    """MobileViTv2 (Mehta and Rastegari 2022, table 4 of the appendix) with the choice of its width multipliers."""
+    """MobileViTv2 (Mehta and Rastegari 2022, arXiv:2206.02680) with the choice of its width multipliers."""
     residual = _residual(2)
     stem: Options = {"kernel": (3,), "activation": ("silu",)}
     stages = [

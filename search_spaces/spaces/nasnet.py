@@ -90,7 +90,7 @@ _PNASNET_5: tuple[_Node, ...] = (
     (("sep_conv_3x3", 1), ("identity", 0)),
 )
 
-# as published: TensorFlow's padding; state 1 of the normal and 3 of the reduction cell are part of the output though read
+# as published: TensorFlow's padding; one state that is read is part of the output of each cell all the same
 _nasnet_a = partial(nasnet, padding="same", kept=((1,), (3,)))
 _imagenet = partial(_nasnet_a, stem="imagenet")
 _pnasnet = partial(nasnet, padding="same", stem="imagenet", kept=((2, 3, 4, 5, 6), (2, 3, 4, 5, 6)), first_reduces=True)

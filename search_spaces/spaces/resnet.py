@@ -203,6 +203,5 @@ RESNET_PRESETS: Mapping[str, Preset] = {
     "resnet101_ibn_a": Preset(_net(101, ibn="a"), _IBN),
     "resnet101_ibn_b": Preset(_net(101, ibn="b"), _IBN),
     "resnext101_ibn_a": Preset(_net(101, _X4, ibn="a"), _IBN),
-    "se_resnet101_ibn_a": Preset(_net(101, ibn="a", attention="se_16"), _IBN),
 }
 """Known networks. C, D, S and T name the stem and the shortcut, ``aa`` and ``blur`` the downsampling."""
