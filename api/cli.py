@@ -3,23 +3,30 @@
 Imports that take time stand inside the commands that need them, so that help is there at once.
 """
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api import cli_space
+from api.cli_common import (
+    DataDirOption,
+    JsonOption,
+    SpaceFileOption,
+    UrlOption,
+    URL,
+    connect,
+    print_json,
+    read_space_file,
+    reported,
+    stderr,
+    stdout,
+)
+
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from api.client import Client
-    from search_spaces.errors import NasError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 app = typer.Typer(
     name="hwnas",
@@ -29,59 +36,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-UrlOption = Annotated[str, typer.Option("--url", envvar="HWNAS_URL", help="Address of the service.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead of a table.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of all files of the service.", show_default="./hwnas-data")
-]
+app.add_typer(cli_space.app, name="space")
+
 SearchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a search (s_...).")]
-URL = "http://127.0.0.1:8000"
 WATCH_SECONDS = 7 * 24 * 3600.0
 EXPORT_SECONDS = 600.0
-
-
-def reported(command: Callable[P, T]) -> Callable[P, T]:
-    """The command with its errors told in two lines, what was wrong and what would be right, and exit code 1."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        from search_spaces.errors import NasError
-
-        try:
-            return command(*args, **kwargs)
-        except NasError as error:
-            _fail(error)
-
-    return run
-
-
-def _fail(error: "NasError") -> NoReturn:
-    from api.console import error_text
-
-    _stderr().print(error_text(error), soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def _stdout() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _stderr() -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
-def _client(url: str) -> "Client":
-    from api.client import Client
-
-    return Client(url)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def _version(wanted: bool) -> None:
@@ -112,7 +71,7 @@ def up(
     from api.supervisor import run_service
 
     settings = _settings(host=host, port=port, data_dir=data_dir)
-    console = _stderr()
+    console = stderr()
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     console.print(f"service   http://{shown}:{settings.port}", markup=False)
     console.print(f"data      {settings.data_dir}", markup=False, soft_wrap=True)
@@ -142,13 +101,16 @@ def _settings(**given: Any) -> Any:
 def submit(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A JSON file, or - for standard input.")],
     url: UrlOption = URL,
+    space: Annotated[Path | None, typer.Option("--space", help="File of a space of your own: it replaces `space`.")] = None,
 ) -> None:
     """Submit a search and print its id."""
     document = _read_spec(spec)
-    with _client(url) as client:
+    if space is not None:
+        document["space"] = read_space_file(space).document
+    with connect(url) as client:
         search = client.submit(document)
     typer.echo(search["id"])
-    _stderr().print(f"watch it: hwnas watch {search['id']}", style="dim", markup=False)
+    stderr().print(f"watch it: hwnas watch {search['id']}", style="dim", markup=False)
 
 
 def _read_spec(path: str) -> dict[str, Any]:
@@ -181,8 +143,8 @@ def watch(
     from api.client import ApiError
     from api.console import front_table, watch_search
 
-    console = _stdout()
-    with _client(url) as client:
+    console = stdout()
+    with connect(url) as client:
         search = watch_search(client, search_id, console, timeout_s=timeout)
         if search["state"] == "SUCCEEDED":
             console.print(front_table(client.front(search_id), search["spec"]))
@@ -206,12 +168,12 @@ def list_searches(
     from api.console import searches_table
 
     query = {"state": state.upper()} if state else {}
-    with _client(url) as client:
+    with connect(url) as client:
         found = list(islice(client.list(**query, page_size=min(limit, 200)), limit))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _stdout().print(searches_table(found) if found else "no searches")
+        stdout().print(searches_table(found) if found else "no searches")
 
 
 @app.command()
@@ -220,12 +182,12 @@ def show(search_id: SearchArgument, url: UrlOption = URL, as_json: JsonOption = 
     """Show one search: state, counts, what the bounds rejected, and its specification."""
     from api.console import search_view
 
-    with _client(url) as client:
+    with connect(url) as client:
         search = client.get(search_id)
     if as_json:
-        _print_json(search)
+        print_json(search)
     else:
-        _stdout().print(search_view(search))
+        stdout().print(search_view(search))
 
 
 @app.command()
@@ -234,16 +196,16 @@ def front(search_id: SearchArgument, url: UrlOption = URL, as_json: JsonOption =
     """Print the Pareto front: accuracy, latency measured and predicted, sizes."""
     from api.console import front_table
 
-    with _client(url) as client:
+    with connect(url) as client:
         found = client.front(search_id)
         if as_json:
-            _print_json(found)
+            print_json(found)
             return
         search = client.get(search_id)
     if found["items"]:
-        _stdout().print(front_table(found, search["spec"]))
+        stdout().print(front_table(found, search["spec"]))
     else:
-        _stderr().print(f"no trial has been measured yet; the search is {search['state']}", style="dim")
+        stderr().print(f"no trial has been measured yet; the search is {search['state']}", style="dim")
 
 
 @app.command()
@@ -260,17 +222,17 @@ def export(
     from api.client import ApiError
     from api.console import export_view
 
-    with _client(url) as client:
+    with connect(url) as client:
         trial_id = _trial_of(client, target)
         export_id = client.export(trial_id, format)["id"]
-        with _stderr().status(f"exporting {trial_id}"):
+        with stderr().status(f"exporting {trial_id}"):
             done = client.wait_export(export_id, timeout_s=EXPORT_SECONDS)
         if done["state"] != "SUCCEEDED":
             raise ApiError(done["error"]["code"], done["error"]["message"], done["error"]["hint"])
         name = f"{trial_id}{Path(done['report']['file']).suffix}"
         path = output / name if output is not None and output.is_dir() else output or Path(name)
         client.download(export_id, path)
-    _stdout().print(export_view(done))
+    stdout().print(export_view(done))
     typer.echo(str(path))
 
 
@@ -291,7 +253,7 @@ def _trial_of(client: "Client", target: str) -> str:
 @reported
 def cancel(search_id: SearchArgument, url: UrlOption = URL) -> None:
     """Ask a search to stop."""
-    with _client(url) as client:
+    with connect(url) as client:
         search = client.cancel(search_id)
     typer.echo("cancelled" if search["state"] == "CANCELLED" else "stopping")
 
@@ -302,12 +264,12 @@ def devices(url: UrlOption = URL, as_json: JsonOption = False) -> None:
     """List the devices, and the spaces for which each has been profiled."""
     from api.console import devices_table
 
-    with _client(url) as client:
+    with connect(url) as client:
         found = client.devices()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _stdout().print(devices_table(found))
+        stdout().print(devices_table(found))
 
 
 @app.command()
@@ -316,30 +278,35 @@ def spaces(url: UrlOption = URL, as_json: JsonOption = False) -> None:
     """List the search spaces."""
     from api.console import spaces_table
 
-    with _client(url) as client:
+    with connect(url) as client:
         found = client.spaces()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _stdout().print(spaces_table(found))
+        stdout().print(spaces_table(found))
 
 
 @app.command()
 @reported
 def profile(
     device: Annotated[str, typer.Option(help="Device, for example local-onnxruntime.")],
-    space: Annotated[str, typer.Option(help="Search space.")],
+    space: Annotated[str | None, typer.Option(help="Name of a search space, built in or stored.")] = None,
+    file: SpaceFileOption = None,
     dataset: Annotated[str, typer.Option(help="Data set: it sets the input's shape and the classes.")] = "digits",
     data_dir: DataDirOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which networks are measured.")] = 0,
 ) -> None:
     """Measure a device for a space, in this process, and store the profile for the service."""
     from api.console import report_view
-    from api.profiling import profile_and_store
+    from api.profiling import known_space, profile_and_store
+    from search_spaces.errors import InvalidSpec
 
+    if (space is None) == (file is None):
+        raise InvalidSpec("give either --space or --file", hint="the name of a space, or the file of a definition")
     settings = _settings(data_dir=data_dir)
-    report = profile_and_store(settings, device, space, dataset, seed=seed, console=_stderr())
-    _stdout().print(report_view(report))
+    reference = read_space_file(file) if file else known_space(settings, space or "")
+    report = profile_and_store(settings, device, reference, dataset, seed=seed, console=stderr())
+    stdout().print(report_view(report))
 
 
 if __name__ == "__main__":
