@@ -12,11 +12,11 @@ import typer
 
 from api import cli_space
 from api.cli_common import (
+    URL,
     DataDirOption,
     JsonOption,
     SpaceFileOption,
     UrlOption,
-    URL,
     connect,
     print_json,
     read_space_file,
@@ -101,7 +101,9 @@ def _settings(**given: Any) -> Any:
 def submit(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A JSON file, or - for standard input.")],
     url: UrlOption = URL,
-    space: Annotated[Path | None, typer.Option("--space", help="File of a space of your own: it replaces `space`.")] = None,
+    space: Annotated[
+        Path | None, typer.Option("--space", help="File of a space of your own: it replaces `space`.")
+    ] = None,
 ) -> None:
     """Submit a search and print its id."""
     document = _read_spec(spec)

@@ -69,13 +69,16 @@ def show(
 @reported
 def check(file: FileArgument, input: InputOption = None, classes: ClassesOption = CLASSES) -> None:
     """Check a file, without a service: its fields, and that every network can be built."""
-    from api.figures import big_number
+    from math import log10
+
+    from api.figures import space_size
     from search_spaces.definition_check import check_definition
 
     definition = read_space_file(file)
     check_definition(definition, _task(input, classes) if input else None)
     space = definition.space()
-    typer.echo(f"{definition.key}: {big_number(space.size)} architectures, {len(space.choices)} choices, all can be built")
+    size = space_size(space.size, log10(space.size))
+    typer.echo(f"{definition.key}: {size} architectures, {len(space.choices)} choices, every network can be built")
 
 
 @app.command()
@@ -116,7 +119,7 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     from search_spaces.errors import InvalidSpec
 
     parts = text.split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and 1 <= int(part) <= 65_536 for part in parts if len(part) < 9):
+    if len(parts) != 3 or not all(len(part) < 6 and part.isdecimal() and int(part) for part in parts):
         raise InvalidSpec(f"input {text[:50]!r} is no shape", hint="CHANNELSxHEIGHTxWIDTH, for example 3x224x224")
     channels, height, width = map(int, parts)
     return channels, height, width
@@ -130,9 +133,10 @@ def _task(shape: str, classes: int) -> "Task":
 
 def _reference(name: str | None, file: Path | None, url: str) -> "SpaceReference":
     """What is meant: a file, a built-in name, or a name that the service knows."""
+    from api.client import ServerUnreachable
     from search_spaces import SPACES
     from search_spaces.definition_text import parse_definition
-    from search_spaces.errors import InvalidSpec
+    from search_spaces.errors import InvalidSpec, UnknownName, nearest
 
     if (name is None) == (file is None):
         raise InvalidSpec("give either NAME or --file", hint="hwnas spaces lists the names")
@@ -140,5 +144,9 @@ def _reference(name: str | None, file: Path | None, url: str) -> "SpaceReference
         return read_space_file(file)
     if name in SPACES:
         return str(name)
-    with connect(url) as client:
-        return parse_definition(client.space(str(name))["definition"])
+    try:
+        with connect(url) as client:
+            return parse_definition(client.space(str(name))["definition"])
+    except ServerUnreachable as error:
+        message = f"{name!r} is no built-in space, and {error.message}"
+        raise UnknownName(message, hint=nearest(str(name), list(SPACES))) from error

@@ -157,7 +157,21 @@ class Client:
         return list(self._items("/v1/devices", {}))
 
     def spaces(self) -> list[Json]:
+        """Every search space, built in and stored."""
         return list(self._items("/v1/spaces", {}))
+
+    def space(self, name: str) -> Json:
+        """One search space; a stored one with its ``definition``."""
+        return self._request("GET", f"/v1/spaces/{_quote(name)}")
+
+    def add_space(self, definition: bytes, *, as_json: bool = False) -> Json:
+        """Store a space, given as the YAML (or JSON) text of its definition."""
+        headers = {"Content-Type": "application/json" if as_json else "application/yaml"}
+        return self._request("POST", "/v1/spaces", content=definition, headers=headers)
+
+    def remove_space(self, name: str) -> None:
+        """Forget a stored space."""
+        self._request("DELETE", f"/v1/spaces/{_quote(name)}")
 
     def health(self) -> Json:
         """What /healthz says; ApiError while searches cannot be submitted."""
@@ -189,7 +203,7 @@ class Client:
             response = self._http.request(method, path, **options)
         if not response.is_success:
             raise _api_error(response)
-        return _decode(response)
+        return {} if response.status_code == httpx.codes.NO_CONTENT else _decode(response)
 
     def _items(self, path: str, query: Mapping[str, str | int]) -> Iterator[Json]:
         token: str | None = None

@@ -13,7 +13,18 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from api.figures import NOTHING, Cell, Column, cell, duration, front_columns, phase_text, winner_id
+from api.figures import (
+    NOTHING,
+    Cell,
+    Column,
+    cell,
+    duration,
+    front_columns,
+    phase_text,
+    space_label,
+    space_size,
+    winner_id,
+)
 from search_spaces.errors import NasError
 
 if TYPE_CHECKING:
@@ -142,7 +153,7 @@ def searches_table(searches: Sequence[Json]) -> Table:
             state_text(search["state"]),
             phase_text(search),
             f"{progress['done']:,}/{progress['total']:,}" if progress["total"] else NOTHING,
-            Text(search["spec"]["space"]),
+            Text(space_label(search["spec"]["space"])),
             when(search["created_at"]),
         )
     return table
@@ -187,17 +198,24 @@ def devices_table(devices: Sequence[Json]) -> Table:
 
 def spaces_table(spaces: Sequence[Json]) -> Table:
     table = _table()
-    for name in ("space", "architectures", "choices", "description"):
+    for name in ("space", "architectures", "choices", "presets", "paper", "description"):
         table.add_column(name, justify="right" if name in ("architectures", "choices") else "left")
     for space in spaces:
-        size = int(space["size"])
+        presets, papers = space["presets"], space["papers"]
         table.add_row(
-            Text(space["name"]),
-            f"{size:.3g}" if size >= 10**9 else f"{size:,}",
-            str(len(space["choices"])),
-            Text(space["description"]),
+            Text(space["name"], style="cyan" if space["stored"] else ""),
+            NOTHING if space["error"] else space_size(space["size"], space["size_log10"]),
+            f"{space['choice_count']:,}",
+            Text(_first(presets) or NOTHING),
+            Text(_first([paper.partition(",")[0] for paper in papers]) or NOTHING),
+            Text(space["error"]["message"], style="red") if space["error"] else Text(space["description"]),
         )
     return table
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    return names[0] + (f" + {len(names) - 1}" if len(names) > 1 else "") if names else ""
 
 
 def export_view(export: Json) -> RenderableType:

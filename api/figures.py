@@ -137,6 +137,19 @@ def significant_decimals(value: float) -> int:
     return max(0, min(6, 2 - math.floor(math.log10(abs(value))))) if value else 2
 
 
+def space_size(size: int | None, size_log10: float) -> str:
+    """A number of architectures: exact below a milliard, otherwise three digits and a power of ten."""
+    if size is not None and size < 10**9:
+        return f"{size:,}"
+    exponent = math.floor(size_log10)
+    return f"{10 ** (size_log10 - exponent):.2f}e{exponent}"
+
+
+def space_label(space: str | Json) -> str:
+    """The name of the space of a specification, which may hold a definition."""
+    return space if isinstance(space, str) else str(space["name"])
+
+
 def duration(seconds: float | None) -> str:
     """``48 s``, ``3 min 20 s``, ``2 h 05 min``; a dash if unknown."""
     if seconds is None:

@@ -1,12 +1,15 @@
 """Search spaces: architectures as choices, networks as data."""
 
+import inspect
+import json
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from search_spaces.architecture import Architecture, Choice, SearchSpace
 from search_spaces.blocks import BLOCKS
-from search_spaces.errors import UnknownName, nearest
+from search_spaces.errors import InvalidSpec, UnknownName, nearest
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.preset import Preset
 from search_spaces.presets import PRESETS
@@ -122,16 +125,79 @@ SPACES: Mapping[str, SpaceEntry] = {
 }
 """Every search space by name."""
 
+LARGEST = 1024
+"""Numbers in the name of a space come from users: nothing that they write may take for ever to build."""
 
-@lru_cache(maxsize=32)
+
 def get_space(name: str, **options: Any) -> SearchSpace:
-    """The space of that name, made once per process and options (``prune=False`` for nas_bench_201).
+    """The space of that name with options of its function, made once per process.
 
-    Raises: UnknownName with the nearest known name.
+    Options may stand in the name, as they do in ``space.name``: ``get_space("vovnet", early_strides=False)`` is
+    ``get_space("vovnet[early_strides=false]")``, its variant for small images. Raises: UnknownName with the
+    nearest known name; InvalidSpec where an option is unknown or cannot be read.
     """
-    if name not in SPACES:
-        raise UnknownName(f"unknown search space {name!r}", hint=nearest(name, list(SPACES)), field="space")
-    space: SearchSpace = SPACES[name].make(**options)
+    base, given = _parsed(name)
+    return _made(base, tuple(sorted({**given, **options}.items())))
+
+
+def _parsed(name: str) -> tuple[str, dict[str, Any]]:
+    """A name and the options in brackets behind it."""
+    base, bracket, rest = name.partition("[")
+    if base not in SPACES:
+        raise UnknownName(f"unknown search space {base!r}", hint=nearest(base, list(SPACES)), field="space")
+    options: dict[str, Any] = {}
+    for part in re.split(r",(?![^\[]*\])", rest.removesuffix("]")) if bracket else ():
+        key, _, text = part.partition("=")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            raise InvalidSpec(
+                f"option {part!r} of space {base} cannot be read",
+                hint=f"{base}[early_strides=false], values as in JSON",
+                field="space",
+            ) from None
+        values = value if isinstance(value, list) else [value]
+        if len(text) > 200 or any(
+            _kind(v) in ("list", "other") or (_kind(v) == "number" and v > LARGEST) for v in values
+        ):
+            raise InvalidSpec(
+                f"option {part!r} of space {base} is out of range",
+                hint=f"names, true or false, numbers up to {LARGEST}, and lists of these",
+                field="space",
+            )
+        options[key] = tuple(value) if isinstance(value, list) else value
+    return base, options
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "name"
+    return "list" if isinstance(value, tuple | list) else "other"
+
+
+@lru_cache(maxsize=64)
+def _made(base: str, options: tuple[tuple[str, Any], ...]) -> SearchSpace:
+    make = SPACES[base].make
+    defaults = {k: p.default for k, p in inspect.signature(make).parameters.items() if k != "name"}
+    for key, value in options:
+        if key not in defaults:
+            hint = nearest(key, list(defaults)) if defaults else "it takes none"
+            raise InvalidSpec(f"space {base} has no option {key!r}", hint=hint, field="space")
+        if _kind(value) not in (_kind(defaults[key]), "list" if defaults[key] is None else ""):
+            raise InvalidSpec(f"{key}={value!r} of space {base}", hint=f"a value like {defaults[key]!r}", field="space")
+    try:
+        space: SearchSpace = make(**dict(options))
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise InvalidSpec(
+            f"space {base} cannot be made with {dict(options)}: {error}", hint=f"defaults: {defaults}", field="space"
+        ) from None
+    if options:
+        texts = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in options]
+        space.name = f"{base}[{','.join(texts)}]"
     return space
 
 

@@ -49,8 +49,8 @@ class SearchSpace(Protocol):
     Every architecture returned is canonical and valid. Random numbers come from the generator passed in.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
+
     @property
     def choices(self) -> tuple[Choice, ...]: ...
     @property

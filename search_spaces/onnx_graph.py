@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from search_spaces.deploy import Weights, check_weights
 from search_spaces.graph import Graph, Node, Shape
-from search_spaces.onnx_learned import dynamic_conv, spaced_conv, sparse_shift
+from search_spaces.onnx_learned import dynamic_conv, polyphase, spaced_conv, sparse_shift
 from search_spaces.ops import binomial
 
 OPSET = 20
@@ -368,6 +368,7 @@ ONNX: Mapping[str, _Emit] = {
     "max_pool": _pool("MaxPool"),
     "avg_pool": _pool("AveragePool", count_include_pad=0),
     "blur_pool": _blur_pool,
+    "polyphase": polyphase,
     "global_avg_pool": _global_avg_pool,
     "global_max_pool": _plain("GlobalMaxPool"),
     "global_std_pool": _global_std_pool,

@@ -1,4 +1,4 @@
-"""How learned positions, and weights made from the input, are written in ONNX.
+"""How learned positions, and weights or positions that depend on the input, are written in ONNX.
 
 The kernels of fixed positions are computed in the model; a runtime works them out once, when it loads it. A
 deployed graph has plain convolutions in their place.
@@ -93,3 +93,34 @@ def dynamic_conv(w: Writer, node: Node, shapes: list[Shape]) -> None:
         total = w.add("Add", [total, product], f"{name}_total") if total else product
     shape = w.constant(f"{node.name}.shape", np.array([0, *shapes[0]], np.int64))
     w.add("Reshape", [total, shape], node.name)
+
+
+def polyphase(w: Writer, node: Node, shapes: list[Shape]) -> None:
+    components = _components(w, node, node.inputs[0], shapes[0], "own")
+    chosen_by = _components(w, node, node.inputs[1], shapes[1], "guide") if len(shapes) > 1 else components
+    last = w.constant("constant.last", np.array([-1], np.int64))
+    squares = w.add("ReduceSumSquare", [chosen_by, last], f"{node.name}.squares", keepdims=0)
+    index = w.add("ArgMax", [squares], f"{node.name}.index", axis=1)
+    chosen = w.add("GatherND", [components, index], f"{node.name}.chosen", batch_dims=1)
+    shape = w.constant(f"{node.name}.shape", np.array([0, *node.shape], np.int64))
+    w.add("Reshape", [chosen, shape], node.name)
+
+
+def _components(w: Writer, node: Node, x: str, shape: Shape, part: str) -> str:
+    """The polyphase components as (batch, components, elements)."""
+    name = f"{node.name}.{part}"
+    zero = w.constant("constant.start", np.array([0], np.int64))
+    one = w.constant("constant.stop", np.array([1], np.int64))
+    for axis, size in enumerate(shape[1:], 2):
+        if size % 2:
+            which = w.constant(f"{name}_axis{axis}", np.array([axis], np.int64))
+            first = w.add("Slice", [x, zero, one, which], f"{name}_first{axis}")
+            x = w.add("Concat", [x, first], f"{name}_even{axis}", axis=axis)
+    axes = len(shape) - 1
+    halves = [entry for size in shape[1:] for entry in ((size + 1) // 2, 2)]
+    split = w.constant(f"{name}_split", np.array([0, shape[0], *halves], np.int64))
+    x = w.add("Reshape", [x, split], f"{name}_positions")
+    phases = [3 + 2 * axis for axis in range(axes)]
+    x = w.add("Transpose", [x], f"{name}_turned", perm=[0, *phases, 1, *(phase - 1 for phase in phases)])
+    lines = w.constant(f"{name}_lines", np.array([0, 2**axes, -1], np.int64))
+    return w.add("Reshape", [x, lines], f"{name}_components")

@@ -153,6 +153,13 @@ def _blur_pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     return (shape[0], *[(n - 1) // s + 1 for n, s in zip(size, attrs["stride"], strict=True)])
 
 
+def _polyphase_shape(attrs: Attrs, shapes: Shapes) -> Shape:
+    shape, guide = shapes[0], shapes[-1]
+    if len(shape) < 2 or guide[1:] != shape[1:]:
+        raise InvalidGraph(f"polyphase components of {shape} by {guide}", hint="(channels, *spatial) of one size")
+    return (shape[0], *[(n + 1) // 2 for n in shape[1:]])
+
+
 def _global_pool_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     (shape,) = shapes
     return (shape[0], *(1,) * (len(shape) - 1))
@@ -370,6 +377,9 @@ OPS: Mapping[str, Op] = {
     "max_pool": Op(_pool_shape),
     "avg_pool": Op(_pool_shape),  # padding does not count
     "blur_pool": Op(_blur_pool_shape),  # a fixed binomial filter of each channel: kernel (taps), stride, reflect
+    # every second position of each axis, from 0 or 1: for each sample the ones of the largest L2 norm, in the second
+    # input if there is one; an axis of odd size goes on with its first position
+    "polyphase": Op(_polyphase_shape),
     "global_avg_pool": Op(_global_pool_shape),
     "global_max_pool": Op(_global_pool_shape),
     "global_std_pool": Op(_global_pool_shape),  # unbiased

@@ -144,6 +144,7 @@ PARAMETERS: Mapping[str, Domain] = {
     # numbers of a norm or a branch
     "eps": _number(0.1),
     "layer_scale": _number(1, above=False),
+    "drop_path": _number(0.9, above=False),
     "pooled_head.mlp_ratio": _number(16, above=False),
     # parts that may be left out
     "full": _FLAG,

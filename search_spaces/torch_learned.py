@@ -1,4 +1,4 @@
-"""Modules with learned positions and with weights made from the input."""
+"""Modules with learned positions, and with weights or positions that depend on the input."""
 
 from __future__ import annotations
 
@@ -86,3 +86,24 @@ class DynamicConv(nn.Module):
             moved = padded[:, :, row : row + height, column : column + width]
             total = total + moved.reshape(total.shape) * weights[:, :, :, tap]
         return total.reshape(x.shape)
+
+
+class Polyphase(nn.Module):
+    """The polyphase component of the largest L2 norm, for each sample (Chaman and Dokmanic 2021, section 4.1)."""
+
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
+        components = _components(x)
+        chosen_by = components if guide is None else _components(guide)
+        index = chosen_by.flatten(2).square().sum(2).argmax(1)
+        return torch.take_along_dim(components, index.view(-1, *(1,) * x.dim()), 1).squeeze(1)
+
+
+def _components(x: Tensor) -> Tensor:
+    """(batch, channels, *spatial) as (batch, components, channels, *halves)."""
+    parts = [x]
+    for dim in range(2, x.dim()):
+        if x.shape[dim] % 2:
+            parts = [torch.cat([part, part.narrow(dim, 0, 1)], dim) for part in parts]
+        every = (slice(None),) * dim
+        parts = [part[(*every, slice(start, None, 2))] for part in parts for start in (0, 1)]
+    return torch.stack(parts, 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search_spaces.errors import InvalidGraph
 from search_spaces.graph import Attrs, Graph, Shape
 from search_spaces.ops import OPS, binomial
-from search_spaces.torch_learned import DynamicConv, SpacedConv, SparseShift
+from search_spaces.torch_learned import DynamicConv, Polyphase, SpacedConv, SparseShift
 
 _Shapes = tuple[Shape, ...]
 
@@ -446,6 +446,7 @@ TORCH: Mapping[str, Callable[[Attrs, _Shapes], nn.Module]] = {
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "blur_pool": lambda attrs, shapes: BlurPool(shapes[0][0], attrs["kernel"], attrs["stride"], attrs["reflect"]),
+    "polyphase": lambda attrs, shapes: Polyphase(),
     "global_avg_pool": lambda attrs, shapes: GlobalAvgPool(),
     "global_max_pool": lambda attrs, shapes: GlobalPool("max"),
     "global_std_pool": lambda attrs, shapes: GlobalPool("std"),

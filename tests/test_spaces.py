@@ -1,5 +1,6 @@
 """Every search space keeps the protocol's promises; the known networks are exact."""
 
+from inspect import signature
 from itertools import product
 from math import prod
 
@@ -265,6 +266,45 @@ def test_small_inputs_keep_their_size_early() -> None:
         space = get_space(name)
         shapes[name] = space.graph(space.smallest(), Task((1, 32, 32), Classification(10))).nodes
     assert shapes["mobilenet_v2_small"][-4].shape[1:] == (2, 2)  # 8 pixels, halved twice
+
+
+def test_options_in_a_name_make_the_space_that_they_name() -> None:
+    space = get_space("mobilenet_v3", early_strides=False)
+    assert space.name == "mobilenet_v3[early_strides=false]"
+    assert get_space(space.name) is space
+    assert space.smallest().space == space.name
+    assert space.smallest().id != get_space("mobilenet_v3").smallest().id
+    assert space.input_sizes == ()
+    cells = get_space("nas_bench_201[channels=8,prune=false]")
+    assert get_space("nas_bench_201", prune=False, channels=8) is cells
+    narrow = get_space("mobilenet_v2", width=(0.5, 1.0))
+    assert get_space(narrow.name) is narrow
+    for bad, message in (
+        ("vovnet[early_stride=false]", "no option 'early_stride'"),
+        ("vovnet[early_strides=no]", "cannot be read"),
+        ("vovnet[early_strides=0]", "early_strides=0"),
+        ('vovnet[scale="big"]', "scale='big'"),
+        ("nas_bench_201[cells=1000000]", "out of range"),
+        ("mobilenet_v2[width=[[1]]]", "out of range|cannot be read"),
+        ("mobilenet_v2[width=1.0]", "width=1.0"),
+        ("vovnet[]", "cannot be read"),
+        ("mobilenet_v2_small[name=1]", "no option"),
+    ):
+        with pytest.raises(InvalidSpec, match=message):
+            get_space(bad)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in SPACES.items() if "early_strides" in signature(entry.make).parameters]
+)
+def test_small_variants_keep_the_size_of_small_images(name: str) -> None:
+    small = get_space(name, early_strides=False)
+    rng = np.random.default_rng(2)
+    for arch in (small.smallest(), small.sample(rng)):
+        graph = small.graph(arch, Task((3, 16, 16), Classification(10)))
+        assert graph.output_shapes == ((10,),)
+        strides = [max(layer.stride) for layer in graph.layers() if layer.op == "conv"]
+        assert strides[0] == 1
 
 
 def test_unknown_names_come_with_the_nearest() -> None:

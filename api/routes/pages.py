@@ -51,6 +51,7 @@ templates = Jinja2Templates(directory=FOLDER / "pages")
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 templates.env.filters["duration"] = figures.duration
 templates.env.globals.update(asset=lru_cache(_asset), cell=figures.cell, phase_text=figures.phase_text)
+templates.env.filters["space_label"] = figures.space_label
 
 
 @router.get("/", response_class=HTMLResponse)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from search_spaces.blocks.downsample import DOWNSAMPLES, conv_stride
 from search_spaces.blocks.norm import NORMS
 from search_spaces.builder import Builder, Value, per_axis
 
@@ -57,16 +58,27 @@ def conv_bn(
     bias: bool = False,
     norm: str = "batch",
     eps: float = 1e-5,
+    downsample: str = "strided",
 ) -> Value:
     """Convolution, norm (batch by default) and activation below one name: a part of a block, not a block.
 
-    ``padding`` is one number an axis or one of ``PADDINGS``.
+    ``padding`` is one number an axis or one of ``PADDINGS``, ``downsample`` (of ``DOWNSAMPLES``) what takes the stride.
     """
+    own = conv_stride(stride, downsample)
     if isinstance(padding, str):
-        x, padding = PADDINGS[padding](b, f"{name}.pad", x, kernel, stride)
-    x = b.conv(f"{name}.conv", x, out_channels, kernel, stride, groups, dilation, bias, padding)
+        x, padding = PADDINGS[padding](b, f"{name}.pad", x, kernel, own)
+    x = b.conv(f"{name}.conv", x, out_channels, kernel, own, groups, dilation, bias, padding)
     x = NORMS[norm](b, name, x, eps)
-    return activate(b, name, x, activation)
+    x = activate(b, name, x, activation)
+    return x if own == stride else DOWNSAMPLES[downsample](b, name, x, stride)
+
+
+def dropped(b: Builder, x: Value, drop_path: float, name: str = "drop_path") -> Value:
+    """A branch that training leaves out for a share ``drop_path`` of the samples; 0 appends nothing.
+
+    Source: Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382, section 3.
+    """
+    return b.op(name, "drop_path", x, p=drop_path) if drop_path else x
 
 
 def channel_shuffle(b: Builder, name: str, x: Value, groups: int) -> Value:
@@ -88,12 +100,18 @@ def conv_bn_act(
     dilation: int = 1,
     eps: float = 1e-5,
     padding: str = "symmetric",
+    downsample: str = "strided",
 ) -> Value:
-    """Convolution, batch norm, activation: stems, heads, and plain layers, grouped or atrous if so told."""
-    x, pads = PADDINGS[padding](b, "pad", x, kernel, stride)
-    x = b.conv("conv", x, out_channels, kernel, stride, groups, dilation, padding=pads)
+    """Convolution, batch norm, activation: stems, heads, and plain layers, grouped or atrous if so told.
+
+    ``downsample`` (of ``DOWNSAMPLES``) takes the stride.
+    """
+    own = conv_stride(stride, downsample)
+    x, pads = PADDINGS[padding](b, "pad", x, kernel, own)
+    x = b.conv("conv", x, out_channels, kernel, own, groups, dilation, padding=pads)
     x = b.batch_norm("bn", x, eps)
-    return x if activation == "none" else b.op(activation, activation, x)
+    x = x if activation == "none" else b.op(activation, activation, x)
+    return x if own == stride else DOWNSAMPLES[downsample](b, "down", x, stride)
 
 
 def pooled_conv_act(b: Builder, x: Value, out_channels: int, activation: str, bias: bool = True) -> Value:

@@ -1,5 +1,6 @@
 """The blocks of ConvNeXt V1 and V2: a large depthwise convolution, a layer norm, a perceptron."""
 
+from search_spaces.blocks.conv import dropped
 from search_spaces.blocks.mlp import mlp
 from search_spaces.blocks.patch import downsampled
 from search_spaces.builder import Builder, Value
@@ -15,14 +16,17 @@ def convnext_block(
     activation: str = "gelu",
     linear: bool = False,
     layer_scale: float = 1e-6,
+    drop_path: float = 0.0,
 ) -> Value:
     """x + layer scale (MLP(norm(depthwise(x)))); Liu et al. 2022, section 2.6 and figure 4.
 
     Where the stride or the channels change, a norm and a convolution over patches of the size of the stride
     come first. ``linear`` makes the perceptron of linear layers (channels last) in place of pointwise
-    convolutions, the same function; ``layer_scale`` is the first value of the factors, 0 leaves them out.
+    convolutions, the same function; ``layer_scale`` is the first value of the factors, 0 leaves them out,
+    ``drop_path`` the share of samples without the branch in training.
     """
-    return _block(b, x, out_channels, kernel, mlp_ratio, stride, activation, linear, layer_scale, response_norm=False)
+    arguments = (out_channels, kernel, mlp_ratio, stride, activation, linear, layer_scale, drop_path)
+    return _block(b, x, *arguments, response_norm=False)
 
 
 def convnext_v2_block(
@@ -34,9 +38,11 @@ def convnext_v2_block(
     stride: int = 1,
     activation: str = "gelu",
     linear: bool = False,
+    drop_path: float = 0.0,
 ) -> Value:
     """``convnext_block`` with global response normalisation in place of layer scale (Woo et al. 2023)."""
-    return _block(b, x, out_channels, kernel, mlp_ratio, stride, activation, linear, 0.0, response_norm=True)
+    arguments = (out_channels, kernel, mlp_ratio, stride, activation, linear, 0.0, drop_path)
+    return _block(b, x, *arguments, response_norm=True)
 
 
 def _block(
@@ -49,6 +55,7 @@ def _block(
     activation: str,
     linear: bool,
     layer_scale: float,
+    drop_path: float,
     *,
     response_norm: bool,
 ) -> Value:
@@ -62,4 +69,4 @@ def _block(
         y = b.op("channels_first", "transpose", y, axes=(2, 0, 1))
     if layer_scale:
         y = b.op("layer_scale", "scale", y, axis=0, init=layer_scale)
-    return b.op("add", "add", x, y)
+    return b.op("add", "add", x, dropped(b, y, drop_path))

@@ -1,9 +1,15 @@
-"""Where a layer takes its stride: in its convolution, or in a pool after it that keeps more of the signal."""
+"""What takes the stride of a convolution: the convolution itself, or a step after it that keeps more of the signal."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from search_spaces.blocks.conv import conv_bn
 from search_spaces.builder import Builder, Value
+from search_spaces.errors import InvalidGraph
+
+
+def average_pool(b: Builder, name: str, x: Value, stride: int) -> Value:
+    """The mean of windows as large as the stride (He et al. 2019, Bag of Tricks, arXiv:1812.01187, section 4.2)."""
+    return b.pool(f"{name}.pool", "avg_pool", x, stride, stride, ceil_mode=True)
 
 
 def blur_pool(b: Builder, name: str, x: Value, stride: int = 2, kernel: int = 3, reflect: bool = True) -> Value:
@@ -16,9 +22,17 @@ def blur_pool(b: Builder, name: str, x: Value, stride: int = 2, kernel: int = 3,
     return b.op(f"{name}.blur", "blur_pool", x, kernel=(kernel,) * axes, stride=(stride,) * axes, reflect=reflect)
 
 
-def average_pool(b: Builder, name: str, x: Value, stride: int) -> Value:
-    """The mean of windows as large as the stride (He et al. 2019, Bag of Tricks, arXiv:1812.01187, section 4.2)."""
-    return b.pool(f"{name}.pool", "avg_pool", x, stride, stride, ceil_mode=True)
+def polyphase(b: Builder, name: str, x: Value, stride: int = 2, guide: Value | None = None) -> Value:
+    """Of the components at even and odd positions of each axis, for each sample the one of the largest L2 norm.
+
+    What is kept moves with the input, so that a shift of the input shifts the output. ``guide``, of the size of ``x``,
+    makes the choice in its place: the two branches of a residual block take the same. An axis of odd size goes on
+    with its first position. Source: Chaman and Dokmanic 2021, Truly Shift-Invariant Convolutional Neural Networks,
+    arXiv:2011.14214, sections 4.1 and 4.3. Raises: InvalidGraph for another stride than 2.
+    """
+    if stride != 2:
+        raise InvalidGraph(f"polyphase downsampling with stride {stride}", hint="stride 2, or another downsampling")
+    return b.op(f"{name}.polyphase", "polyphase", *((x,) if guide is None else (x, guide)))
 
 
 def _nothing(b: Builder, name: str, x: Value, stride: int) -> Value:
@@ -29,23 +43,15 @@ DOWNSAMPLES: Mapping[str, Callable[[Builder, str, Value, int], Value]] = {
     "strided": _nothing,
     "pooled": average_pool,
     "blurred": blur_pool,
+    "blurred_zeros": partial(blur_pool, reflect=False),
+    "polyphase": polyphase,
 }
-"""What takes the stride of a convolution after its activation; "strided" leaves it to the convolution itself."""
+"""What takes the stride of a convolution, after its activation; "strided" leaves it to the convolution itself.
+
+All of them give the same sizes.
+"""
 
 
-def downsampling_conv_bn(
-    b: Builder,
-    name: str,
-    x: Value,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    groups: int,
-    activation: str,
-    downsample: str,
-    norm: str = "batch",
-) -> Value:
-    """``conv_bn`` whose stride is taken as ``downsample`` (of ``DOWNSAMPLES``) says."""
-    own = stride if downsample == "strided" else 1
-    x = conv_bn(b, name, x, out_channels, kernel, own, groups, activation, norm=norm)
-    return x if stride == 1 else DOWNSAMPLES[downsample](b, name, x, stride)
+def conv_stride(stride: int, downsample: str) -> int:
+    """The stride that is left to the convolution."""
+    return stride if downsample == "strided" else 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from search_spaces.blocks.conv import activate
+from search_spaces.blocks.conv import activate, dropped
 from search_spaces.blocks.mlp import mlp
 from search_spaces.blocks.patch import downsampled
 from search_spaces.blocks.transformer import attend, merge_heads, split_heads
@@ -81,6 +81,7 @@ def metaformer_block(
     layer_scale: float = 0.0,
     downsample_norm: str = "layer_no_bias",
     eps: float = 1e-6,
+    drop_path: float = 0.0,
 ) -> Value:
     """x + mixer(norm(x)), then x + MLP(norm(x)); Yu et al. 2022, arXiv:2210.13452, section 2.
 
@@ -88,7 +89,8 @@ def metaformer_block(
     pooling, ``head_dim`` the width of an attention head. As published, the norm spans all channels and positions
     where the mixer has no trained weights, the channels of each position otherwise; ``bias`` gives it and the
     perceptron a bias. ``residual_scale`` multiplies x by learned factors, ``layer_scale`` is the first value of those
-    of the branches (0: none). Where the stride or the channels change, a norm and a 3 x 3 convolution come first.
+    of the branches (0: none), ``drop_path`` the share of samples without one in training. Where the stride or the
+    channels change, a norm and a 3 x 3 convolution come first.
     """
     if mixer not in MIXERS:
         raise InvalidGraph(f"there is no mixer {mixer!r}", hint=f"one of {list(MIXERS)}")
@@ -107,10 +109,10 @@ def metaformer_block(
     function = MIXERS[mixer]
     if function is not None:
         y = b.block(mixer, function, y, *arguments.get(mixer, ()))
-    x = _joined(b, "mixed", x, y, tokens, residual_scale, layer_scale)
+    x = _joined(b, "mixed", x, y, tokens, residual_scale, layer_scale, drop_path)
     y = _norm(b, "mlp_norm", x, mixer, bias, eps)
     y = b.block("mlp", mlp, y, mlp_ratio, activation, bias, False, tokens)
-    x = _joined(b, "out", x, y, tokens, residual_scale, layer_scale)
+    x = _joined(b, "out", x, y, tokens, residual_scale, layer_scale, drop_path)
     if tokens:
         x = b.op("channels_first", "transpose", x, axes=(0, 2, 1))
         x = b.op("map", "reshape", x, shape=shape)
@@ -123,10 +125,19 @@ def _norm(b: Builder, name: str, x: Value, mixer: str, bias: bool, eps: float) -
     return b.layer_norm(f"{name}.ln", x, axis=-1 if mixer == "attention" else 0, eps=eps, bias=bias)
 
 
-def _joined(b: Builder, name: str, x: Value, y: Value, tokens: bool, residual_scale: bool, layer_scale: float) -> Value:
+def _joined(
+    b: Builder,
+    name: str,
+    x: Value,
+    y: Value,
+    tokens: bool,
+    residual_scale: bool,
+    layer_scale: float,
+    drop_path: float,
+) -> Value:
     axis = -1 if tokens else 0
     if residual_scale:
         x = b.op(f"{name}.residual_scale", "scale", x, axis=axis, init=1.0)
     if layer_scale:
         y = b.op(f"{name}.layer_scale", "scale", y, axis=axis, init=layer_scale)
-    return b.op(f"{name}.add", "add", x, y)
+    return b.op(f"{name}.add", "add", x, dropped(b, y, drop_path, f"{name}.drop_path"))

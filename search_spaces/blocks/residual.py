@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from search_spaces.blocks.attention import ATTENTIONS
 from search_spaces.blocks.cell_ops import relu_conv_bn
-from search_spaces.blocks.conv import conv_bn
-from search_spaces.blocks.downsample import average_pool, blur_pool, downsampling_conv_bn
+from search_spaces.blocks.conv import conv_bn, dropped
+from search_spaces.blocks.downsample import DOWNSAMPLES, average_pool, blur_pool, conv_stride, polyphase
 from search_spaces.blocks.norm import NORMS
 from search_spaces.builder import Builder, Value
 
@@ -27,22 +27,25 @@ def bottleneck_residual(
     sum_norm: str = "none",
     narrowing: int = 1,
     early_stride: bool = False,
+    drop_path: float = 0.0,
 ) -> Value:
     """Pointwise, k x k with the stride, pointwise; activation after the sum (He et al. 2016, figure 5 right).
 
     The inner width is ``out_channels / reduction`` (the first convolution gives that over ``narrowing``), the
     k x k convolution has ``groups`` (ResNeXt: Xie et al. 2017, arXiv:1611.05431). The stride sits on the k x k
     convolution, with ``early_stride`` on the first one, as first published. ``shortcut`` (of ``SHORTCUTS``) is what
-    the identity goes through where the shape changes, ``downsample`` where the stride of the k x k is taken.
+    the identity goes through where the shape changes, ``downsample`` (of ``DOWNSAMPLES``) what takes the stride of the
+    k x k convolution; "polyphase" makes the same choice for both branches, and the projection then has stride 1.
     ``first_norm`` follows the first convolution in place of ``norm``, ``sum_norm`` the sum (IBN-a and IBN-b:
-    Pan et al. 2018, arXiv:1807.09441, figure 3).
+    Pan et al. 2018, arXiv:1807.09441, figure 3). ``drop_path`` is the share of samples without the branch in training.
     """
     inner = out_channels // reduction
     first, second = (stride, 1) if early_stride else (1, stride)
     y = conv_bn(b, "reduce", x, inner // narrowing, 1, first, activation=activation, norm=first_norm or norm)
-    y = downsampling_conv_bn(b, "spatial", y, inner, kernel, second, groups, activation, downsample, norm)
+    y = conv_bn(b, "spatial", y, inner, kernel, conv_stride(second, downsample), groups, activation, norm=norm)
+    y, guide = _downsampled(b, "spatial", y, second, downsample)
     y = conv_bn(b, "expand", y, out_channels, 1, norm=norm)
-    return _joined(b, x, y, stride, activation, attention, shortcut, norm, sum_norm)
+    return _joined(b, x, y, stride, activation, attention, shortcut, norm, sum_norm, drop_path, guide)
 
 
 def basic_residual(
@@ -58,14 +61,24 @@ def basic_residual(
     norm: str = "batch",
     first_norm: str = "",
     sum_norm: str = "none",
+    drop_path: float = 0.0,
 ) -> Value:
     """Two k x k convolutions, the first with the stride; activation after the sum (He et al. 2016, figure 5 left).
 
     The other arguments are those of ``bottleneck_residual``.
     """
-    y = downsampling_conv_bn(b, "first", x, out_channels, kernel, stride, 1, activation, downsample, first_norm or norm)
+    own = conv_stride(stride, downsample)
+    y = conv_bn(b, "first", x, out_channels, kernel, own, activation=activation, norm=first_norm or norm)
+    y, guide = _downsampled(b, "first", y, stride, downsample)
     y = conv_bn(b, "second", y, out_channels, kernel, norm=norm)
-    return _joined(b, x, y, stride, activation, attention, shortcut, norm, sum_norm)
+    return _joined(b, x, y, stride, activation, attention, shortcut, norm, sum_norm, drop_path, guide)
+
+
+def _downsampled(b: Builder, name: str, x: Value, stride: int, downsample: str) -> tuple[Value, Value | None]:
+    """``x`` after what takes the stride of its convolution, and what the shortcut has to choose by, if anything."""
+    if stride == 1:
+        return x, None
+    return DOWNSAMPLES[downsample](b, name, x, stride), x if downsample == "polyphase" else None
 
 
 def _joined(
@@ -78,12 +91,19 @@ def _joined(
     shortcut: str,
     norm: str,
     sum_norm: str,
+    drop_path: float,
+    guide: Value | None,
 ) -> Value:
-    """The branch ``y`` under attention, plus the identity, normalised and activated."""
+    """The branch ``y`` under attention, plus the identity, normalised and activated.
+
+    ``guide`` is the map of which the branch took a polyphase component.
+    """
     y = ATTENTIONS[attention](b, y, x.shape[0])
     if stride != 1 or x.shape[0] != y.shape[0]:
+        if guide is not None:
+            x, stride = polyphase(b, "shortcut", x, stride, guide), 1
         x = SHORTCUTS[shortcut](b, x, y.shape[0], stride, norm)
-    y = NORMS[sum_norm](b, "sum", b.op("add", "add", x, y), 1e-5)
+    y = NORMS[sum_norm](b, "sum", b.op("add", "add", x, dropped(b, y, drop_path)), 1e-5)
     return y if activation == "none" else b.op(activation, activation, y)
 
 

@@ -1,20 +1,10 @@
 """The blocks of MobileNetV4 (Qin et al. 2024, arXiv:2404.10518)."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
-
 from search_spaces.blocks.conv import conv_bn
-from search_spaces.blocks.downsample import DOWNSAMPLES, blur_pool
 from search_spaces.blocks.transformer import attend
 from search_spaces.builder import Builder, Value
 from search_spaces.channels import make_divisible
 from search_spaces.errors import InvalidGraph
-
-V4_DOWNSAMPLES: Mapping[str, Callable[[Builder, str, Value, int], Value]] = {
-    **DOWNSAMPLES,
-    "blurred_zeros": partial(blur_pool, reflect=False),
-}
-"""``DOWNSAMPLES``, and a blur over a border of zeros."""
 
 
 def universal_inverted_bottleneck(
@@ -33,7 +23,7 @@ def universal_inverted_bottleneck(
 
     Both: ExtraDW; the second alone: inverted bottleneck; the first alone: ConvNext-like; none: FFN. The stride is
     the second's, or the first's where there is no second; no activation follows the first. ``layer_scale`` is the
-    initial scale of the branch (0: no scale), ``downsample`` (of ``V4_DOWNSAMPLES``) what takes the stride.
+    initial scale of the branch (0: no scale), ``downsample`` (of ``DOWNSAMPLES``) what takes the stride.
     Source: Qin et al. 2024, section 3. Raises: InvalidGraph where nothing can take the stride.
     """
     if stride > 1 and not start_kernel and not kernel:
@@ -42,11 +32,11 @@ def universal_inverted_bottleneck(
     y = x
     if start_kernel:
         own = 1 if kernel else stride
-        y = _strided(b, "start", y, in_channels, start_kernel, own, in_channels, "none", downsample)
+        y = conv_bn(b, "start", y, in_channels, start_kernel, own, in_channels, downsample=downsample)
     hidden = make_divisible(in_channels * expand)
     y = conv_bn(b, "expand", y, hidden, 1, activation=activation)
     if kernel:
-        y = _strided(b, "depthwise", y, hidden, kernel, stride, hidden, activation, downsample)
+        y = conv_bn(b, "depthwise", y, hidden, kernel, stride, hidden, activation, downsample=downsample)
     y = conv_bn(b, "project", y, out_channels, 1)
     return _residual(b, x, y, layer_scale)
 
@@ -66,7 +56,7 @@ def fused_inverted_bottleneck(
     Source: Qin et al. 2024 (FusedIB), after Gupta and Akin 2020, arXiv:2003.02838.
     """
     hidden = make_divisible(x.shape[0] * expand)
-    y = _strided(b, "fused", x, hidden, kernel, stride, 1, activation, downsample)
+    y = conv_bn(b, "fused", x, hidden, kernel, stride, activation=activation, downsample=downsample)
     y = conv_bn(b, "project", y, out_channels, 1)
     return _residual(b, x, y, 0.0)
 
@@ -109,22 +99,6 @@ def _shared(b: Builder, name: str, x: Value, channels: int, stride: int) -> Valu
     x = b.conv(f"{name}.conv", x, channels, 1)
     x = b.op(f"{name}.line", "reshape", x, shape=(1, channels, x.shape[1] * x.shape[2]))
     return b.op(f"{name}.transpose", "transpose", x, axes=(0, 2, 1))
-
-
-def _strided(
-    b: Builder,
-    name: str,
-    x: Value,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    groups: int,
-    activation: str,
-    downsample: str,
-) -> Value:
-    own = stride if downsample == "strided" else 1
-    x = conv_bn(b, name, x, out_channels, kernel, own, groups, activation)
-    return x if stride == 1 else V4_DOWNSAMPLES[downsample](b, name, x, stride)
 
 
 def _residual(b: Builder, x: Value, y: Value, layer_scale: float) -> Value:

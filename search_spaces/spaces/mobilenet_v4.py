@@ -115,7 +115,7 @@ def mobilenet_v4(
     """A network of Qin et al. 2024 at a multiplier of its widths; the stem is not narrower than published.
 
     In a stage with attention each layer chooses between that ("attention") and a bottleneck ("bottleneck").
-    ``downsample`` (of ``V4_DOWNSAMPLES``) takes the strides of the bottlenecks.
+    ``downsample`` (of ``DOWNSAMPLES``) takes the strides of the bottlenecks.
     """
     network = _NETWORKS[variant]
     activation = network.activation
