@@ -102,7 +102,7 @@ def submit(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A JSON file, or - for standard input.")],
     url: UrlOption = URL,
     space: Annotated[
-        Path | None, typer.Option("--space", help="File of a space of your own: it replaces `space`.")
+        Path | None, typer.Option("--space", help="File of a space of your own, put in as the search's space.")
     ] = None,
 ) -> None:
     """Submit a search and print its id."""

@@ -135,6 +135,7 @@ def _reference(name: str | None, file: Path | None, url: str) -> "SpaceReference
     """What is meant: a file, a built-in name, or a name that the service knows."""
     from api.client import ServerUnreachable
     from search_spaces import SPACES
+    from search_spaces.definition import is_built_in
     from search_spaces.definition_text import parse_definition
     from search_spaces.errors import InvalidSpec, UnknownName, nearest
 
@@ -142,7 +143,7 @@ def _reference(name: str | None, file: Path | None, url: str) -> "SpaceReference
         raise InvalidSpec("give either NAME or --file", hint="hwnas spaces lists the names")
     if file is not None:
         return read_space_file(file)
-    if name in SPACES:
+    if is_built_in(str(name)):
         return str(name)
     try:
         with connect(url) as client:

@@ -15,14 +15,14 @@ from latency_models.device import parse_device
 from latency_models.profile import profile_device
 from nas.admission import check_space, known
 from nas.datasets import DATASETS
-from search_spaces import SPACES, Classification, Task, get_space
-from search_spaces.definition import SpaceReference, space_of
+from search_spaces import Classification, Task, get_space
+from search_spaces.definition import SpaceReference, is_built_in, space_of
 
 
 def known_space(settings: Settings, name: str) -> SpaceReference:
     """The built-in or stored space of a name. Raises: UnknownName; nothing is written then."""
     database_file = make_url(settings.url).database
-    if name in SPACES or (settings.database_url is None and not Path(database_file or "").exists()):
+    if is_built_in(name) or (settings.database_url is None and not Path(database_file or "").exists()):
         get_space(name)
         return name
     database = open_database(settings.url)

@@ -26,8 +26,8 @@ def present_space_detail(name: str, row: Space | None) -> SpaceDetail:
 
 def _facts(name: str, row: Space | None) -> dict[str, Any]:
     if row is None:
-        entry = SPACES[name]
-        facts = {"key": name, "description": entry.description, "papers": entry.paper.split("; ")}
+        entry = SPACES[name.partition("[")[0]]
+        facts = {"key": get_space(name).name, "description": entry.description, "papers": entry.paper.split("; ")}
         return _shared(name, row) | facts | _numbers(get_space(name))
     definition = definition_of(row)
     facts = {"key": definition.key, "description": definition.description, "papers": papers(definition)}

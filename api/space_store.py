@@ -11,7 +11,7 @@ from api.errors import Conflict, NotFound
 from api.models import Space, utcnow
 from nas.spec import SearchSpec
 from search_spaces import SPACES
-from search_spaces.definition import SpaceDefinition, SpaceReference
+from search_spaces.definition import SpaceDefinition, SpaceReference, is_built_in
 from search_spaces.errors import UnknownName, nearest
 
 
@@ -70,7 +70,7 @@ def definition_of(row: Space) -> SpaceDefinition:
 
 def resolve(session: Session, reference: SpaceReference) -> SpaceReference:
     """A built-in name or a definition as it is, a stored name as its definition; UnknownName for any other."""
-    if isinstance(reference, SpaceDefinition) or reference in SPACES:
+    if isinstance(reference, SpaceDefinition) or is_built_in(reference):
         return reference
     row = session.get(Space, reference)
     if row is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search_spaces import PRESETS, presets_in
+from search_spaces import PRESETS, preset_point, presets_in
 from search_spaces.architecture import Architecture, SearchSpace
 from search_spaces.errors import InvalidArchitecture, InvalidSpec, nearest
 
@@ -25,9 +25,12 @@ def baseline_architectures(names: Sequence[str], space: SearchSpace) -> dict[str
 
 def _point(name: str, space: SearchSpace, field: str) -> Architecture:
     members = presets_in(space.name)
-    if name in members:
-        return space.from_dict(PRESETS[name].choices)
     if name in PRESETS:
+        if name in members:
+            try:
+                return preset_point(name, space)
+            except InvalidArchitecture:
+                members.remove(name)
         raise InvalidSpec(
             f"{name} is no point of space {space.name}",
             hint=f"presets in it: {', '.join(members) or 'none'}; or the text of an architecture",

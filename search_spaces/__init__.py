@@ -39,6 +39,7 @@ __all__ = [
     "Task",
     "get_preset",
     "get_space",
+    "preset_point",
     "presets_in",
 ]
 
@@ -202,9 +203,22 @@ def _made(base: str, options: tuple[tuple[str, Any], ...]) -> SearchSpace:
 
 
 def presets_in(name: str) -> list[str]:
-    """The presets that are points of the space of that name, by name."""
-    entry = SPACES.get(name)
+    """The presets that are points of the space of that name (or of the space that it is a variant of), by name."""
+    entry = SPACES.get(name.partition("[")[0])
     return [] if entry is None else [preset for preset, known in PRESETS.items() if known.space is entry.make]
+
+
+def preset_point(name: str, space: SearchSpace) -> Architecture:
+    """A preset of ``presets_in(space.name)`` as a point of that space.
+
+    A resolution that the space does not offer is replaced by its largest. Raises: InvalidArchitecture where a
+    variant of the space has not the other options of the network.
+    """
+    choices = dict(PRESETS[name].choices)
+    if choices.get("resolution") not in space.input_sizes:
+        choices.pop("resolution", None)
+        choices |= {"resolution": max(space.input_sizes)} if space.input_sizes else {}
+    return space.from_dict(choices)
 
 
 def get_preset(name: str) -> Preset:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from search_spaces import get_space
+from search_spaces import SPACES, get_space
 from search_spaces.architecture import Option, SearchSpace
 from search_spaces.definition_build import build_space
 from search_spaces.definition_fields import (
@@ -179,6 +179,11 @@ def space_of(reference: SpaceReference) -> SearchSpace:
 @lru_cache(maxsize=16)
 def _made(definition: SpaceDefinition) -> StagedSpace:
     return definition.space()
+
+
+def is_built_in(name: str) -> bool:
+    """Whether the name is that of a space in ``SPACES``, with or without options in brackets behind it."""
+    return name.partition("[")[0] in SPACES
 
 
 def space_name(reference: SpaceReference) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces.architecture import Option
 from search_spaces.blocks import BLOCKS
+from search_spaces.builder import RESERVED
 from search_spaces.errors import InvalidSpec, nearest
 from search_spaces.parameters import SET_BY_STAGE, arguments, block_parameters
 from search_spaces.stage import Candidate, Stage
@@ -24,7 +26,7 @@ ALL_OPTIONS = 16_384
 PLACES = 50_000
 """Candidates of every layer at every depth of its stage, at most: what a space keeps ready."""
 
-_TAKEN = ("classifier",)
+_TAKEN = RESERVED | {"classifier"}
 _Options = Mapping[str, tuple[Option, ...]]
 
 
@@ -72,9 +74,10 @@ def _candidates(stage: StageDefinition, at: str) -> list[_Candidate]:
 
 
 def _stage(stage: StageDefinition, at: str) -> Stage:
-    if stage.name in _TAKEN:
-        raise _wrong(f"{at}.name", f"{stage.name!r} is taken", "give another name")
     candidates = _candidates(stage, at)
+    for path, name in ((f"{at}.name", stage.name), *((c.at, c.label) for c in candidates)):
+        if name in _TAKEN or iskeyword(name):
+            raise _wrong(path, f"{name!r} cannot name a part of a network", "give another name")
     for candidate in candidates:
         if candidate.block not in BLOCKS:
             said = f"there is no block {candidate.block!r}"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from search_spaces import PRESETS, presets_in
+from search_spaces import preset_point, presets_in
 from search_spaces.architecture import Architecture, SearchSpace
 from search_spaces.cost import peak_memory_bytes, weight_bytes
 from search_spaces.deploy import deploy
@@ -54,7 +54,7 @@ class NetworkSummary:
 def choose(space: SearchSpace, *, arch: str | None = None, preset: str | None = None) -> Architecture:
     """The architecture of a text or of a preset, or the smallest of the space.
 
-    Raises: InvalidArchitecture; InvalidSpec where the preset is no point of the space.
+    Raises: InvalidArchitecture; InvalidSpec where no variant of the space has the preset.
     """
     if arch is not None:
         return space.from_string(arch)
@@ -64,7 +64,7 @@ def choose(space: SearchSpace, *, arch: str | None = None, preset: str | None = 
     if preset not in members:
         hint = nearest(preset, members) if members else "the space has none"
         raise InvalidSpec(f"{preset!r} is no preset of space {space.name}", hint=hint, field="preset")
-    return space.from_dict(PRESETS[preset].choices)
+    return preset_point(preset, space)
 
 
 def summarise(space: SearchSpace, arch: Architecture, input_shape: Shape | None, classes: int) -> NetworkSummary:

@@ -11,11 +11,14 @@ from search_spaces.blocks import BLOCKS
 from search_spaces.blocks.attention import ATTENTIONS
 from search_spaces.blocks.conv import PADDINGS
 from search_spaces.blocks.downsample import DOWNSAMPLES
+from search_spaces.blocks.emo import MIXINGS
 from search_spaces.blocks.ghost import GHOST_ATTENTIONS
+from search_spaces.blocks.inception_cells import CELLS
 from search_spaces.blocks.metaformer import MIXERS
 from search_spaces.blocks.mixed_kernels import MIXED_ATTENTIONS
 from search_spaces.blocks.norm import NORMS
 from search_spaces.blocks.one_shot_aggregation import CONVOLUTIONS
+from search_spaces.blocks.partial_conv import PARTIAL_MIXERS
 from search_spaces.blocks.residual import SHORTCUTS, STEM_POOLS
 from search_spaces.errors import nearest
 from search_spaces.ops import ACTIVATIONS as ACTIVATION_OPS
@@ -26,7 +29,7 @@ ACTIVATIONS = (*ACTIVATION_OPS, "none")
 class Domain(NamedTuple):
     """What a value may be: a whole number or a number from ``low`` to ``high``, a flag, or one of ``names``.
 
-    ``above``: ``low`` itself is not allowed. ``odd``: only odd numbers are.
+    ``above``: ``low`` itself is not allowed. ``odd``: only odd numbers are, and 0 where it is the lowest.
     """
 
     kind: Literal["whole", "number", "flag", "name"]
@@ -43,7 +46,9 @@ class Domain(NamedTuple):
             return "true or false"
         if self.kind == "name":
             return f"one of {', '.join(name or repr(name) for name in self.names)}"
-        what = "an odd whole number" if self.odd else "a whole number" if self.kind == "whole" else "a number"
+        if self.odd:
+            return f"{'' if self.low else '0 or '}an odd whole number up to {self.high:g}"
+        what = "a whole number" if self.kind == "whole" else "a number"
         return f"{what} {f'above {self.low:g}, at most' if self.above else f'from {self.low:g} to'} {self.high:,g}"
 
     def allows(self, value: Any) -> bool:
@@ -56,7 +61,7 @@ class Domain(NamedTuple):
             return False
         if not self.low <= value <= self.high or (self.above and value == self.low):  # false for NaN too
             return False
-        return not self.odd or value % 2 == 1
+        return not self.odd or value % 2 == 1 or value == 0
 
     def hint(self, value: Any) -> str:
         """What would be right in place of a value, with the nearest name."""
@@ -73,8 +78,8 @@ def _number(high: float, low: float = 0, *, above: bool = True) -> Domain:
     return Domain("number", low, high, above)
 
 
-def _odd(high: int) -> Domain:
-    return Domain("whole", 1, high, odd=True)
+def _odd(high: int, low: int = 1) -> Domain:
+    return Domain("whole", low, high, odd=True)
 
 
 def _name(*names: str) -> Domain:
@@ -87,10 +92,18 @@ _CHANNELS = 65_536
 PARAMETERS: Mapping[str, Domain] = {
     # windows
     "kernel": _odd(31),
+    "universal_inverted_bottleneck.kernel": _odd(31, 0),
+    "start_kernel": _odd(31, 0),
     "cheap_kernel": _odd(31),
     "band": _odd(31),
     "window": _odd(31),
+    "inverted_residual_attention.window": _whole(1, 64),
     "pool": _odd(31),
+    "simple_layer.pool": _FLAG,
+    "small": _odd(15),
+    "taps": _whole(1, 961),
+    "reach": _whole(1, 15),
+    "kv_stride": _whole(1, 16),
     "kernels": _whole(1, 8),
     "dilation": _whole(1, 8),
     "padding": _name(*PADDINGS),
@@ -108,12 +121,17 @@ PARAMETERS: Mapping[str, Domain] = {
     "divisor": _whole(1, 64),
     "narrowing": _whole(1, 16),
     "se_ratio": _number(1, above=False),
+    "key_channels": _whole(1, 1024),
+    "head_channels": _whole(1, 1024),
+    "scale": _number(1),
     # groups of channels
     "groups": _whole(1, _CHANNELS),
     "expand_groups": _whole(1, 64),
     "project_groups": _whole(1, 64),
     "group_width": _whole(0, _CHANNELS),
     "divisions": _whole(1, 64),
+    "subspaces": _whole(1, 64),
+    "sharing": _whole(1, _CHANNELS),
     "scales": _whole(2, 16),
     "heads": _whole(1, 64),
     "head_dim": _whole(1, 1024),
@@ -121,6 +139,8 @@ PARAMETERS: Mapping[str, Domain] = {
     "layers": _whole(1, 32),
     "levels": _whole(1, 8),
     "branches": _whole(1, 8),
+    "streams": _whole(1, 8),
+    "widen": _whole(1, 32),
     # parts by name
     "activation": _name(*ACTIVATIONS),
     "depthwise_activation": _name(*ACTIVATIONS),
@@ -140,7 +160,15 @@ PARAMETERS: Mapping[str, Domain] = {
     "resnet_stem.pool": _name(*STEM_POOLS),
     "position": _name("none", "fourier"),
     "attention_bottleneck.mixer": _name("conv", "halo", "global"),
+    "attention_inverted_bottleneck.mixer": _name("conv", "halo", "global"),
     "metaformer_block.mixer": _name(*MIXERS),
+    "partial_conv_block.mixer": _name(*PARTIAL_MIXERS),
+    "lsnet_block.mixer": _name("large_small", "attention", "depthwise"),
+    "mixing": _name(*MIXINGS),
+    "cell": _name(*CELLS),
+    "inception_residual.cell": _name("resnet_a", "resnet_b", "resnet_c"),
+    "between": _name("none", "norm", "activation"),
+    "kind": _name("avg_pool", "max_pool"),
     # numbers of a norm or a branch
     "eps": _number(0.1),
     "layer_scale": _number(1, above=False),
@@ -156,6 +184,13 @@ PARAMETERS: Mapping[str, Domain] = {
     "linear": _FLAG,
     "tiered": _FLAG,
     "early_stride": _FLAG,
+    "strided_conv": _FLAG,
+    "spatial": _FLAG,
+    "opened": _FLAG,
+    "ended": _FLAG,
+    "aligned": _FLAG,
+    "bare": _FLAG,
+    "norm_last": _FLAG,
     "norm_first": _FLAG,
     "mid_norm": _FLAG,
     "inner_norm": _FLAG,

@@ -167,7 +167,8 @@ def lay_out(stage: Stage, position: int, layout: Layout) -> Callable[[int, int],
                 slots.append(channels)
             elif parameter == "stride":
                 slots.append(("constant", layout.constant(stage.stride if first else 1)))
-            elif len(given) == 1:
+            elif len(given) == 1 or (parameter == "downsample" and (stage.stride == 1 or not first)):
+                # without a stride no way to take one makes a difference
                 slots.append(("constant", layout.constant(given[0])))
             else:
                 slots.append(("value", layout.add(f"{prefix}.{parameter}", given)))

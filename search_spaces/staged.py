@@ -11,6 +11,7 @@ import numpy as np
 
 from search_spaces.architecture import Architecture, Choice, Codes, Option, option_index, parse_option
 from search_spaces.builder import Builder, Memo, Value
+from search_spaces.drop_path import with_drop_path
 from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
 from search_spaces.graph import Graph
 from search_spaces.stage import Candidate, Layout, Options, Stage, lay_out, listed
@@ -27,7 +28,8 @@ class StagedSpace:
     Choices, in order: ``width``, ``resolution``, then for each stage ``STAGE.out_channels``, ``STAGE.depth`` and
     for each of its layers ``STAGE.layerN.block`` and ``STAGE.layerN.ARGUMENT``, or
     ``STAGE.layerN.LABEL.ARGUMENT`` where there are several candidates. A choice of a layer beyond the chosen
-    depth, or of a candidate that is not chosen, is inactive.
+    depth, or of a candidate that is not chosen, is inactive. ``drop_path`` is the rate of stochastic depth at the last
+    layer (see ``with_drop_path``).
     """
 
     def __init__(
@@ -41,12 +43,13 @@ class StagedSpace:
         resolution: tuple[int, ...] = (),
         classifier: Classifier = classifier,
         ordered: bool = True,
+        drop_path: float = 0.0,
         memo_limit: int = 20_000,
     ) -> None:
         self.name = name
         self.description = description
         self.paper = paper
-        self.stages = tuple(stages)
+        self.stages = with_drop_path(stages, drop_path)
         self.memo = Memo(memo_limit)
         self._classifier = classifier
         self._ordered = ordered

@@ -17,6 +17,7 @@ from support_networks import assert_same, assert_trains
 
 from search_spaces import BLOCKS, PRESETS, SPACES, Architecture, get_preset, get_space
 from search_spaces.blocks.attention import ATTENTIONS
+from search_spaces.blocks.downsample import DOWNSAMPLES
 from search_spaces.blocks.norm import NORMS
 from search_spaces.builder import Builder
 from search_spaces.cost import peak_memory_bytes
@@ -38,6 +39,8 @@ ALTERNATIVES: dict[str, tuple[Any, ...]] = {
     "activation": (*ACTIVATIONS, "none"),
     "norm": tuple(NORMS),
     "attention": tuple(ATTENTIONS),
+    "downsample": tuple(DOWNSAMPLES),
+    "drop_path": (0.0, 0.5),
     "groups": (1, 2, 4),
     "dilation": (1, 2),
     "heads": (1, 2, 4),

@@ -71,7 +71,7 @@ OP_CASES = {
 
 @pytest.mark.parametrize("op", OPS)
 def test_every_op_alone(op: str) -> None:
-    pairs = ("sub", "matmul", "add_broadcast", "mul_broadcast", "dynamic_conv")
+    pairs = ("sub", "matmul", "add_broadcast", "mul_broadcast", "dynamic_conv", "polyphase")
     count = 3 if op in ("add", "mul", "concat") else 2 if op in pairs else 1
     b = Builder([(4, 6, 6)] * count)
     graph = b.build(b.op("node", op, *b.inputs, **OP_CASES.get(op, {})))

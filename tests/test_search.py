@@ -155,6 +155,9 @@ def test_baselines_that_are_not_of_the_space_are_refused() -> None:
     space = get_space("mobilenet_v2")
     found = baseline_architectures(["mobilenetv2_100", space.to_string(space.smallest())], space)
     assert found["mobilenetv2_100"] == get_preset("mobilenetv2_100").architecture()
+    small = get_space("mobilenet_v3[early_strides=false]")
+    known = baseline_architectures(["mobilenetv3_large_100"], small)["mobilenetv3_large_100"]
+    assert small.to_dict(known).items() >= {"width": 1.0, "stage4.layer2.expand": 2.5}.items()
     for names, message in (
         (["resnet50"], "no point of space mobilenet_v2"),
         (["mobilenetv2_10O"], "unknown preset"),

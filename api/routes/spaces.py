@@ -12,6 +12,7 @@ from api.paging import cut, read_token
 from api.schemas import PageOut, SpaceDetail, SpaceOut
 from api.space_present import present_space, present_space_detail
 from search_spaces import SPACES
+from search_spaces.definition import is_built_in
 from search_spaces.definition_check import check_definition
 from search_spaces.definition_text import read_definition
 
@@ -69,8 +70,8 @@ def list_spaces(session: ReadSession, page_size: PageSize = 50, page_token: Page
 
 @router.get("/{name}")
 def get_space(name: str, session: ReadSession) -> SpaceDetail:
-    """One search space; a stored one with its definition."""
-    return present_space_detail(name, None if name in SPACES else space_store.get_space_row(session, name))
+    """One search space: built in (options in brackets give a variant of it), or stored, with its definition."""
+    return present_space_detail(name, None if is_built_in(name) else space_store.get_space_row(session, name))
 
 
 @router.delete("/{name}", status_code=204)
