@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidGraph
-from search_spaces.graph import Graph, Item, Shape
+from search_spaces.graph import Attrs, Graph, Item, Shape
 from search_spaces.ops import OPS, Weight
 
 # What torch.nn.Module uses itself, so no child module may be called so (a test compares the list).
@@ -71,7 +71,7 @@ class Builder:
         self._memo = Memo() if memo is None else memo
         self._items: list[Item] = []
         self._next = len(self.inputs)
-        self._entries: dict[str, dict[str, Weight] | Graph] = {}
+        self._entries: dict[str, Mapping[str, Weight] | Graph] = {}
         # every name (True) and every prefix of a name (False): a name is a leaf or a prefix, never both
         self._taken: dict[str, bool] = {}
         self._params = 0
@@ -84,41 +84,35 @@ class Builder:
         ``weights`` names the weight entry (default: the op's own name); an entry named twice is shared
         and counted once. Raises: InvalidGraph if the name is taken or reserved, or shapes do not fit.
         """
-        return self._primitive(name, op, inputs, weights, attrs)
-
-    def _primitive(
-        self, name: str, op: str, inputs: tuple[Value, ...], weights: str | None, attrs: dict[str, Any]
-    ) -> Value:
-        self._take(name)
+        if len(inputs) == 1:
+            ((source, shape),) = inputs
+            ids: tuple[int, ...] = (source,)
+            shapes: tuple[Shape, ...] = (shape,)
+        else:
+            ids = tuple([value[0] for value in inputs])
+            shapes = tuple([value[1] for value in inputs])
         try:
-            shape_of, weights_of, macs_of, matmul_macs_of, _, _, _ = OPS[op]
-            if len(inputs) == 1:
-                ((source, in_shape),) = inputs
-                ids: tuple[int, ...] = (source,)
-                in_shapes: tuple[Shape, ...] = (in_shape,)
-            else:
-                ids = tuple([value[0] for value in inputs])
-                in_shapes = tuple([value[1] for value in inputs])
-            shape = shape_of(attrs, in_shapes)
-        except KeyError as missing:
-            raise InvalidGraph(f"{name}: op {op!r} does not exist or lacks {missing}", hint="see OPS") from None
+            facts = _facts(op, attrs, shapes)
         except InvalidGraph as error:
             raise InvalidGraph(f"{name}: {error.message}", hint=error.hint) from None
-        if weights_of is not None:
-            tensors = weights_of(attrs, in_shapes)
+        return self._add(name, op, ids, facts, weights)
+
+    def _add(self, name: str, op: str, ids: tuple[int, ...], facts: _Facts, weights: str | None) -> Value:
+        """Appends a primitive op whose facts are known."""
+        attrs, shapes, tensors, params, macs, matmul_macs = facts
+        self._take(name)
+        if tensors is not None:
             if weights is None:  # its own entry, which cannot be there yet
                 self._entries[name] = tensors
-                self._params += _trainable(tensors)
+                self._params += params
             else:
-                self._own(name, weights, tensors)
-        if macs_of is not None:
-            self._macs += macs_of(attrs, in_shapes, shape)
-        elif matmul_macs_of is not None:
-            self._matmul_macs += matmul_macs_of(attrs, in_shapes, shape)
-        self._items.append(_new(Item, (name, op, ids, attrs, (shape,), weights or name)))
+                self._own(name, weights, tensors, params)
+        self._macs += macs
+        self._matmul_macs += matmul_macs
+        self._items.append(_new(Item, (name, op, ids, attrs, shapes, weights or name)))
         made = self._next
         self._next = made + 1
-        return _new(Value, (made, shape))
+        return _new(Value, (made, shapes[0]))
 
     def block(
         self,
@@ -139,8 +133,9 @@ class Builder:
             distinct: tuple[Value, ...] = (inputs,)
             key: Any = ((fn, tuple(map(type, args))), inputs[1], args)
         else:
-            distinct = tuple(dict.fromkeys(inputs))
-            if len(distinct) < len(inputs):
+            distinct = inputs
+            if len({v[0] for v in inputs}) < len(inputs):
+                distinct = tuple(dict.fromkeys(inputs))
                 order = tuple([distinct.index(v) for v in inputs])
             key = ((fn, tuple(map(type, args))), tuple([v[1] for v in distinct]), args, order)
         try:
@@ -223,7 +218,7 @@ class Builder:
         if graph.items:
             self._take(name)
             if weights is not None:
-                self._own(name, weights, graph)
+                self._own(name, weights, graph, graph.params)
             elif graph.params:  # its own entry, which cannot be there yet
                 self._entries[name] = graph
                 self._params += graph.params
@@ -264,20 +259,14 @@ class Builder:
         weights: str | None = None,
     ) -> Value:
         """A convolution over every spatial axis of ``x``; the default padding keeps the size at stride 1."""
-        kernels, strides, dilations, paddings = _window(len(x[1]) - 1, kernel, stride, dilation, padding)
-        attrs = {
-            "out_channels": out_channels,
-            "kernel": kernels,
-            "stride": strides,
-            "padding": paddings,
-            "dilation": dilations,
-            "groups": groups,
-            "bias": bias,
-        }
-        return self._primitive(name, "conv", (x,), weights, attrs)
+        try:
+            facts = _conv_facts(x[1], out_channels, kernel, stride, groups, dilation, bias, padding)
+        except InvalidGraph as error:
+            raise InvalidGraph(f"{name}: {error.message}", hint=error.hint) from None
+        return self._add(name, "conv", (x[0],), facts, weights)
 
     def batch_norm(self, name: str, x: Value, eps: float = 1e-5, momentum: float = 0.1) -> Value:
-        return self._primitive(name, "batch_norm", (x,), None, {"eps": eps, "momentum": momentum})
+        return self._add(name, "batch_norm", (x[0],), _batch_norm_facts(x[1], eps, momentum), None)
 
     def linear(self, name: str, x: Value, out_features: int, bias: bool = True) -> Value:
         return self.op(name, "linear", x, out_features=out_features, bias=bias)
@@ -328,39 +317,78 @@ class Builder:
                 raise InvalidGraph(f"{name!r} lies below {prefix!r}, which is a leaf", hint="rename one of them")
         taken[name] = True
 
-    def _own(self, name: str, entry: str, needs: dict[str, Weight] | Graph) -> None:
+    def _own(self, name: str, entry: str, needs: Mapping[str, Weight] | Graph, params: int) -> None:
         """Enters a weight entry and counts its parameters, unless it is there already."""
         known = self._entries.get(entry)
         if known is None:
             if entry != name and not self._taken.get(entry):
                 self._take(entry)
             self._entries[entry] = needs
-            self._params += needs.params if isinstance(needs, Graph) else _trainable(needs)
+            self._params += params
         elif _tensors(known) != _tensors(needs):
             raise InvalidGraph(f"{name}: shares {entry!r}, whose tensors have other shapes", hint="share equal shapes")
 
 
-def _trainable(tensors: dict[str, Weight]) -> int:
-    count = 0
-    for shape, trainable in tensors.values():
-        if trainable:
-            count += prod(shape)
-    return count
+class _Facts(NamedTuple):
+    """What the table of ops says of one op at given input shapes."""
+
+    attrs: Attrs
+    shapes: tuple[Shape]
+    tensors: Mapping[str, Weight] | None
+    params: int
+    macs: int
+    matmul_macs: int
+
+
+def _facts(op: str, attrs: Attrs, in_shapes: tuple[Shape, ...]) -> _Facts:
+    try:
+        shape_of, weights_of, macs_of, matmul_macs_of, _, _, _ = OPS[op]
+        shape = shape_of(attrs, in_shapes)
+    except KeyError as missing:
+        raise InvalidGraph(f"op {op!r} does not exist or lacks {missing}", hint="see OPS") from None
+    tensors = None
+    params = 0
+    if weights_of is not None:
+        tensors = weights_of(attrs, in_shapes)
+        for size, trainable in tensors.values():
+            if trainable:
+                params += prod(size)
+    macs = 0 if macs_of is None else macs_of(attrs, in_shapes, shape)
+    matmul_macs = 0 if matmul_macs_of is None else matmul_macs_of(attrs, in_shapes, shape)
+    return _new(_Facts, (attrs, (shape,), tensors, params, macs, matmul_macs))
+
+
+# most layers of a network occur in it several times; both caches are arithmetic on a few numbers
+@lru_cache(maxsize=4096, typed=True)
+def _conv_facts(
+    in_shape: Shape,
+    out_channels: int,
+    kernel: int | tuple[int, ...],
+    stride: int | tuple[int, ...],
+    groups: int,
+    dilation: int | tuple[int, ...],
+    bias: bool,
+    padding: tuple[int, ...] | None,
+) -> _Facts:
+    axes = len(in_shape) - 1
+    kernels, dilations = per_axis(kernel, axes), per_axis(dilation, axes)
+    if padding is None:
+        padding = tuple([d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True)])
+    attrs = {
+        "out_channels": out_channels,
+        "kernel": kernels,
+        "stride": per_axis(stride, axes),
+        "padding": padding,
+        "dilation": dilations,
+        "groups": groups,
+        "bias": bias,
+    }
+    return _facts("conv", attrs, (in_shape,))
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _window(
-    axes: int,
-    kernel: int | tuple[int, ...],
-    stride: int | tuple[int, ...],
-    dilation: int | tuple[int, ...],
-    padding: tuple[int, ...] | None,
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Kernel, stride, dilation and padding with one entry a spatial axis."""
-    kernels, strides, dilations = per_axis(kernel, axes), per_axis(stride, axes), per_axis(dilation, axes)
-    if padding is None:
-        padding = tuple([d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True)])
-    return kernels, strides, dilations, padding
+def _batch_norm_facts(in_shape: Shape, eps: float, momentum: float) -> _Facts:
+    return _facts("batch_norm", {"eps": eps, "momentum": momentum}, (in_shape,))
 
 
 def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
@@ -368,7 +396,7 @@ def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
     return (value,) * axes if isinstance(value, int) else value
 
 
-def _tensors(needs: dict[str, Weight] | Graph) -> Any:
+def _tensors(needs: Mapping[str, Weight] | Graph) -> Any:
     return needs.entries() if isinstance(needs, Graph) else needs
 
 

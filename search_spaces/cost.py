@@ -1,6 +1,7 @@
 """What a graph costs: peak activation memory by liveness, and weight bytes. Parameters and MACs are on the graph."""
 
 from math import prod
+from typing import NamedTuple
 
 from search_spaces.graph import Graph
 from search_spaces.ops import OPS
@@ -14,7 +15,15 @@ _UNUSED, _USED = 0, 1
 
 _IN_PLACE = frozenset(name for name, op in OPS.items() if op.in_place)
 
-_Liveness = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+class _Liveness(NamedTuple):
+    """Elements, number of reading primitive ops, and index of the last reading item, of every value."""
+
+    sizes: tuple[int, ...]
+    uses: tuple[int, ...]
+    last: tuple[int, ...]
+    line: bool
+    """The graph is one primitive op after the other."""
 
 
 def peak_memory_bytes(graph: Graph, bytes_per_element: int = 4) -> int:
@@ -29,7 +38,7 @@ def peak_memory_bytes(graph: Graph, bytes_per_element: int = 4) -> int:
     chain = _chain_peak(graph)
     if chain is not None:
         return chain * bytes_per_element
-    uses = _liveness(graph)[1]
+    uses = _liveness(graph).uses
     states = tuple([_DIES_SHARED if uses[i] else _OUTLIVES for i in range(len(graph.inputs))])
     return _peak(graph, states, (_USED,) * len(graph.outputs)) * bytes_per_element
 
@@ -54,7 +63,7 @@ def _weight_elements(graph: Graph) -> int:
 
 def readers(graph: Graph) -> tuple[int, ...]:
     """How many primitive ops read each value, by id; being an output of the graph does not count."""
-    return _liveness(graph)[1]
+    return _liveness(graph).uses
 
 
 def _liveness(graph: Graph) -> _Liveness:
@@ -65,7 +74,10 @@ def _liveness(graph: Graph) -> _Liveness:
 
 
 def _analyse(graph: Graph) -> _Liveness:
-    """Elements, number of reading primitive ops, and index of the last reading item, of every value."""
+    if _is_line(graph):
+        ends = len(graph.items)
+        made = [prod(item[4][0]) for item in graph.items]
+        return _Liveness((prod(graph.inputs[0]), *made), (*(1,) * ends, 0), (*range(ends), -1), True)
     sizes = [prod(shape) for shape in graph.inputs]
     uses = [0] * len(sizes)
     last = [-1] * len(sizes)
@@ -78,7 +90,7 @@ def _analyse(graph: Graph) -> _Liveness:
             uses.append(0)
             last.append(-1)
         else:
-            inner_sizes, inner_uses, _ = _liveness(op)
+            inner_sizes, inner_uses, _, _ = _liveness(op)
             for position, read in enumerate(inputs):
                 if inner_uses[position]:
                     uses[read] += inner_uses[position]
@@ -88,7 +100,42 @@ def _analyse(graph: Graph) -> _Liveness:
                 # what a block reads of its own output is read by more than the caller
                 uses.append(inner_uses[made])
                 last.append(-1)
-    return tuple(sizes), tuple(uses), tuple(last)
+    return _Liveness(tuple(sizes), tuple(uses), tuple(last), False)
+
+
+def _is_line(graph: Graph) -> bool:
+    """Whether the graph is one primitive op after the other."""
+    if graph.outputs != (len(graph.items),) or len(graph.inputs) != 1:
+        return False
+    for index, (_, op, inputs, _, _, _) in enumerate(graph.items):
+        if inputs != (index,) or not isinstance(op, str):
+            return False
+    return True
+
+
+def _line_peak(graph: Graph, state: int) -> int:
+    """Peak elements during a line of primitive ops whose output is read."""
+    sizes = _liveness(graph).sizes
+    held = sizes[0] if state == _OUTLIVES else 0
+    peak = before = sizes[0]
+    own = state == _DIES_SOLE
+    for (_, op, _, _, _, _), size in zip(graph.items, sizes[1:], strict=True):
+        during = before if own and op in _IN_PLACE else before + size
+        if during > peak:
+            peak = during
+        before = size + held
+        own = True
+    return peak
+
+
+def _single_peak(graph: Graph, state: int) -> int:
+    """Peak elements during a block of one input, in that state, and one output that is read."""
+    peak: int | None = graph._cache.get(state)
+    if peak is None:
+        line = _liveness(graph).line
+        peak = _line_peak(graph, state) if line else _compute_peak(graph, (state,), (_USED,))
+        graph._cache[state] = peak
+    return peak
 
 
 def _peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) -> int:
@@ -114,9 +161,9 @@ def _chain_peak(graph: Graph) -> int | None:
             return None
         during: int | None = op._cache.get(state)
         if during is None:
-            if not _liveness(op)[1][0]:
+            if not _liveness(op).uses[0]:
                 return None  # a block that does not read its input does not keep it alive
-            during = op._cache[state] = _peak(op, (state,), (_USED,))
+            during = _single_peak(op, state)
         if during > peak:
             peak = during
         state = _DIES_SOLE
@@ -124,7 +171,7 @@ def _chain_peak(graph: Graph) -> int | None:
 
 
 def _compute_peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) -> int:
-    sizes, uses, last_read = _liveness(graph)
+    sizes, uses, last_read, _ = _liveness(graph)
     end = len(graph.items)
     last = list(last_read)
     shared = [False] * len(sizes)  # also read by somebody outside of this graph
@@ -152,6 +199,15 @@ def _compute_peak(graph: Graph, states: tuple[int, ...], used: tuple[int, ...]) 
             if op in _IN_PLACE and uses[inputs[0]] == 1 and not shared[inputs[0]]:
                 during = live
             live += made - freed if last[value] >= 0 else -freed
+            value += 1
+        elif len(inputs) == 1 and len(shapes) == 1 and last[inputs[0]] >= index and last[value] >= 0:
+            (read,) = inputs
+            state = _OUTLIVES
+            if last[read] == index:
+                sole = uses[read] == op._cache["liveness"][1][0] and not shared[read]
+                state = _DIES_SOLE if sole else _DIES_SHARED
+            during = live - sizes[read] + _single_peak(op, state)
+            live += sizes[value] - freed
             value += 1
         else:
             inner_uses = op._cache["liveness"][1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,7 @@ from search_spaces.definition_fields import (
     Parameter,
     Part,
     Resolution,
+    Stride,
     Whole,
     Width,
     refused,
@@ -70,7 +71,7 @@ class StageDefinition(_Document):
         Annotated[dict[Part, BlockDefinition], Field(min_length=1, max_length=16), AfterValidator(_sorted)] | None
     ) = None
     channels: Channels | None = None
-    stride: Literal[1, 2, 4, 8, 16, 32] = 1
+    stride: Stride = 1
     depth: Depth = (1,)
     single: Flag = False
     tied: Flag = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -88,6 +88,16 @@ Parameter = Annotated[
     PlainSerializer(_shortest, return_type=Option | list[Option]),
 ]
 
+STRIDES = (1, 2, 4, 8, 16, 32)
+
+
+def _stride(given: Any) -> int:
+    if type(given) is not int or given not in STRIDES:
+        raise refused("is no stride", f"one of {', '.join(map(str, STRIDES))}", given)
+    return given
+
+
+Stride = Annotated[int, BeforeValidator(_stride, json_schema_input_type=Literal[1, 2, 4, 8, 16, 32])]
 Name = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """The name of a space."""
 Part = Annotated[str, Field(strict=True, max_length=40, pattern=r"^[a-z][a-z0-9_]*$")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from search_spaces.architecture import Architecture, Choice, Codes, Option, opti
 from search_spaces.blocks.cell_ops import relu_conv_bn
 from search_spaces.blocks.conv import conv_bn
 from search_spaces.blocks.residual import reduction_residual
-from search_spaces.builder import Builder, Memo, Value
+from search_spaces.builder import Builder, Memo, Signature, Value
 from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
 from search_spaces.graph import Graph
 from search_spaces.task import Task, classifier
@@ -41,6 +42,7 @@ class NasBench201:
         self.prune = prune
         self.memo = Memo()
         self.choices = tuple(Choice(f"edge{i}{j}", OPERATIONS) for i, j in EDGES)
+        self._layers = self._stack()
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
@@ -101,15 +103,19 @@ class NasBench201:
 
     def graph(self, arch: Architecture, task: Task) -> Graph:
         b = Builder((task.input_shape,), self.memo)
-        operations = _pruned(arch.values) if self.prune else arch.values
-        x: Value = b.block("stem", cell_stem, b.inputs[0], self.channels)
-        for stage in range(3):
-            if stage:
-                x = b.block(f"reduction{stage}", reduction_residual, x, self.channels * 2**stage)
-            for number in range(1, self.cells + 1):
-                x = b.block(f"stage{stage + 1}.cell{number}", cell, x, operations)
-        x = b.block("last", norm_relu, x)
-        return b.build(task.head.attach(b, x, classifier))
+        operations = (_pruned(arch.values) if self.prune else arch.values,)
+        layers = [(name, block, operations if args is None else args) for name, block, args in self._layers]
+        return b.build(task.head.attach(b, b.chain(b.inputs[0], layers), classifier))
+
+    def _stack(self) -> list[tuple[str, Signature, tuple[int, ...] | None]]:
+        """The layers of every network: name, block and arguments, which for a cell are the architecture."""
+        layers: list[tuple[str, Signature, tuple[int, ...] | None]] = [("stem", (cell_stem, (int,)), (self.channels,))]
+        for stage in (1, 2, 3):
+            if stage > 1:
+                reduced = (self.channels * 2 ** (stage - 1),)
+                layers.append((f"reduction{stage - 1}", (reduction_residual, (int,)), reduced))
+            layers += [(f"stage{stage}.cell{number}", (cell, (tuple,)), None) for number in range(1, self.cells + 1)]
+        return [*layers, ("last", (norm_relu, ()), ())]
 
     def cover(self) -> list[Architecture]:
         n = len(OPERATIONS)
@@ -168,17 +174,17 @@ def cell(b: Builder, x: Value, operations: tuple[str | None, ...]) -> Value:
     Names carry the operation (``edge01.nor_conv_3x3``), for weights belong to an operation of an edge.
     """
     nodes: list[Value | None] = [x]
-    for target in range(1, 4):
-        terms = [
-            _edge(b, f"edge{source}{target}.{operation}", operation, nodes[source])
-            for operation, (source, end) in zip(operations, EDGES, strict=True)
-            if end == target
-        ]
-        given = [term for term in terms if term is not None]
-        if len(given) > 1:
-            nodes.append(b.op(f"node{target}.sum", "add", *given))
-        elif given:
-            nodes.append(given[0])
+    for target, first in ((1, 0), (2, 1), (3, 3)):  # its edges are those from ``first`` on
+        terms = []
+        for source in range(target):
+            operation = operations[first + source]
+            term = _edge(b, f"edge{source}{target}.{operation}", operation, nodes[source])
+            if term is not None:
+                terms.append(term)
+        if len(terms) > 1:
+            nodes.append(b.op(f"node{target}.sum", "add", *terms))
+        elif terms:
+            nodes.append(terms[0])
         else:
             readers = [o for o, (source, _) in zip(operations, EDGES, strict=True) if source == target]
             read = target == 3 or any(o not in (None, "none") for o in readers)
@@ -198,6 +204,7 @@ def _edge(b: Builder, name: str, operation: str | None, source: Value | None) ->
     return value
 
 
+@lru_cache(maxsize=len(OPERATIONS) ** len(EDGES))
 def _pruned(operations: tuple[Option | None, ...]) -> tuple[Option | None, ...]:
     """The operations with None on every edge that lies on no path from the cell's input to its output."""
     live = [o != "none" for o in operations]

@@ -42,7 +42,7 @@ def _same(attrs: Attrs, shapes: Shapes) -> Shape:
 
 def _equal(attrs: Attrs, shapes: Shapes) -> Shape:
     first = shapes[0]
-    if any(shape != first for shape in shapes):
+    if shapes.count(first) != len(shapes):
         raise InvalidGraph(f"the inputs of a sum have different shapes {list(shapes)}", hint="bring them to one shape")
     return first
 
@@ -133,7 +133,8 @@ def _batch_norm_weights(attrs: Attrs, shapes: Shapes) -> dict[str, Weight]:
 def _concat_shape(attrs: Attrs, shapes: Shapes) -> Shape:
     first = shapes[0]
     axis = _axis(attrs.get("axis", 0), first)
-    if any(shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :] for shape in shapes):
+    others = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
+    if others.count(others[0]) != len(others):
         raise InvalidGraph(f"cannot concatenate axis {axis} of {list(shapes)}", hint="all other axes must agree")
     return (*first[:axis], sum([shape[axis] for shape in shapes]), *first[axis + 1 :])
 

@@ -29,6 +29,28 @@ SPEC: Mapping[str, Any] = {
 }
 
 
+SPACE: Mapping[str, Any] = {
+    "name": "two_kinds",
+    "description": "two kinds of layers",
+    "width": [0.5, 1.0],
+    "stages": [
+        {"name": "stem", "block": "conv_bn_act", "channels": 8, "kernel": 3, "activation": "relu", "single": True},
+        {
+            "name": "body",
+            "channels": 16,
+            "stride": 2,
+            "depth": [1, 2],
+            "activation": "relu",
+            "blocks": {
+                "ghost": {"block": "ghost_bottleneck", "kernel": 3, "expand": [1.5, 2]},
+                "inverted": {"block": "inverted_residual", "kernel": [3, 5], "expand": 2, "attention": "none"},
+            },
+        },
+    ],
+}
+"""A space of a user's own, small enough to train in a test."""
+
+
 def make_settings(folder: Path, **changes: Any) -> Settings:
     values: dict[str, Any] = {"data_dir": folder, "runner": "local", "poll_seconds": 0.05, "lease_seconds": 3.0}
     return Settings(**(values | changes))

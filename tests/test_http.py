@@ -3,23 +3,26 @@
 import json
 import socket
 from collections.abc import Iterator
+from math import log10
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import yaml
 from sqlalchemy import func, select, text
 from structlog.testing import capture_logs
-from support_service import SPEC, make_settings, make_trial, serving
+from support_service import SPACE, SPEC, make_settings, make_trial, serving
 
-from api import leases, store, trial_store
+from api import leases, space_store, store, trial_store
 from api.db import Database, open_database
-from api.models import Base, Export, Search
+from api.models import Base, Export, Search, Space
 from api.settings import Settings
 from latency_models.estimate import Source
 from nas.spec import SearchSpec
 from nas.trial import Measurement, TrialState
-from search_spaces import Classification, Task, get_space
+from search_spaces import SPACES, Classification, Task, get_space
+from search_spaces.definition import SpaceDefinition
 
 DEVICE = "local-onnxruntime"
 UNTRAINED, TRAINED, WORSE, PRUNED = range(4)
@@ -447,6 +450,171 @@ def test_a_bad_export_is_refused(service: Service, search_id: str) -> None:
         assert (response.status_code, error(response)["code"]) == (status, code)
         assert in_hint in error(response)["hint"]
     assert rows(service.database) == before
+
+
+# spaces
+
+YAML = {"Content-Type": "application/yaml"}
+
+
+def own_space(name: str, **changes: Any) -> dict[str, Any]:
+    return {**SPACE, "name": name, **changes}
+
+
+def test_a_space_is_stored_shown_listed_and_deleted(service: Service) -> None:
+    made = service.client.post("/v1/spaces", json=own_space("mine"))
+    assert made.status_code == 201
+    assert made.headers["Location"] == "/v1/spaces/mine"
+    shown = service.client.get("/v1/spaces/mine").json()
+    assert shown == made.json()
+    assert shown["stored"] is True
+    assert (shown["size"], shown["choice_count"], shown["size_log10"]) == (40, 8, pytest.approx(1.602, abs=0.001))
+    assert shown["key"].startswith("mine@")
+    assert shown["papers"][:2] == ["Ioffe and Szegedy 2015, arXiv:1502.03167", "Han et al. 2020, arXiv:1911.11907"]
+    assert shown["choices"][1] == {"name": "body.depth", "options": [1, 2]}
+    assert shown["definition"]["name"] == "mine"
+    again = service.client.post("/v1/spaces", json=shown["definition"])
+    assert (again.status_code, again.json()) == (200, shown)
+    as_yaml = service.client.post("/v1/spaces", content=yaml.safe_dump(own_space("mine")), headers=YAML)
+    assert (as_yaml.status_code, as_yaml.json()) == (200, shown)
+    listed = {item["name"]: item for item in service.client.get("/v1/spaces").json()["items"]}
+    assert listed["mine"] == {key: value for key, value in shown.items() if key != "definition"}
+    assert service.client.delete("/v1/spaces/mine").status_code == 204
+    assert service.client.get("/v1/spaces/mine").status_code == 404
+    assert service.client.delete("/v1/spaces/mine").status_code == 404
+
+
+def test_a_stored_space_never_changes(service: Service) -> None:
+    assert service.client.post("/v1/spaces", json=own_space("fixed")).status_code == 201
+    for other in (own_space("fixed", width=1.0), own_space("fixed", description="other words")):
+        response = service.client.post("/v1/spaces", json=other)
+        assert (response.status_code, error(response)["code"]) == (409, "conflict")
+        assert "DELETE /v1/spaces/fixed" in error(response)["hint"]
+    for response in (
+        service.client.post("/v1/spaces", json=own_space("mobilenet_v2")),
+        service.client.delete("/v1/spaces/mobilenet_v2"),
+    ):
+        assert (response.status_code, error(response)["code"]) == (409, "conflict")
+
+
+BAD_SPACES: dict[str, tuple[Any, dict[str, str], int, str, str]] = {
+    # case: body, headers, status, in the message, in the hint
+    "unknown block": (
+        own_space("bad", stages=[{**SPACE["stages"][0], "block": "conv_bn_atc"}]),
+        {},
+        422,
+        "stages.0.block",
+        "'conv_bn_act'",
+    ),
+    "wrong field": (own_space("bad", width=[1.0, 0.5]), {}, 422, "width.1: comes after 1.0, got 0.5", "rising"),
+    "unknown field": (own_space("bad", widths=[1.0]), {}, 422, "widths: unknown field", "'width'"),
+    "a network that cannot be": (
+        own_space("bad", stages=[{**SPACE["stages"][0], "groups": [1, 5]}]),
+        {},
+        422,
+        "stages.0: the layer of stage stem, conv_bn_act",
+        "groups",
+    ),
+    "wrong type": ("name: bad", {"Content-Type": "text/plain"}, 422, "text/plain", "application/yaml"),
+    "no YAML": ("name: [", YAML, 422, "line 1", "docs/spaces.md"),
+    "an alias": ("name: &a bad\ndescription: *a", YAML, 422, "aliases", "docs/spaces.md"),
+    "no JSON": ("{", {"Content-Type": "application/json"}, 422, "line 1", "docs/spaces.md"),
+    "not UTF-8": (b"name: \xff", YAML, 422, "UTF-8", "UTF-8"),
+    "too long": (b"#" * 300_000, YAML, 422, "300,000 bytes", "262,144"),
+    "far too long": (b"#" * 2_000_000, YAML, 413, "larger", "1,048,576"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SPACES)
+def test_a_bad_space_is_refused(service: Service, case: str) -> None:
+    body, headers, status, in_message, in_hint = BAD_SPACES[case]
+    before = rows(service.database)
+    send = {"json": body} if isinstance(body, dict) else {"content": body}
+    response = service.client.post("/v1/spaces", headers=headers, **send)
+    assert response.status_code == status, response.text
+    assert in_message in error(response)["message"]
+    assert in_hint in error(response)["hint"]
+    assert rows(service.database) == before
+
+
+def test_a_search_takes_a_definition_or_a_stored_name_and_keeps_it(service: Service) -> None:
+    inline = service.client.post("/v1/searches", json=spec(space=own_space("inline")))
+    assert inline.status_code == 202, inline.text
+    service.client.post("/v1/spaces", json=own_space("stored"))
+    by_name = service.client.post("/v1/searches", json=spec(space="stored"))
+    assert by_name.status_code == 202, by_name.text
+    assert service.client.delete("/v1/spaces/stored").status_code == 204
+    for response, name in ((inline, "inline"), (by_name, "stored")):
+        shown = service.client.get(response.headers["Location"]).json()
+        definition = SearchSpec.model_validate(shown["spec"]).space
+        assert isinstance(definition, SpaceDefinition)
+        assert definition == SpaceDefinition.model_validate(own_space(name))
+    gone = service.client.post("/v1/searches", json=spec(space="stored"))
+    assert (gone.status_code, error(gone)["code"]) == (422, "unknown_name")
+
+
+def test_a_mistake_in_the_space_of_a_search_is_named(service: Service) -> None:
+    before = rows(service.database)
+    stem, body = SPACE["stages"]
+    cases = [
+        ({"stages": [stem, {**body, "depth": [2, 1]}]}, "space.stages.1.depth.1", "rising"),
+        ({"stages": [{**stem, "kernel": 4}]}, "space.stages.0.kernel", "odd"),
+        ({"stages": [{**stem, "kernal": 3}]}, "space.stages.0.kernal", "'kernel'"),
+        ({"colour": "red"}, "space.colour", "resolution"),
+        ({"stages": [{**stem, "kernel": 9, "padding": "valid"}]}, "space.stages.0", "larger input"),
+    ]
+    for changes, in_message, in_hint in cases:
+        response = service.client.post("/v1/searches", json=spec(space=own_space("bad", **changes)))
+        assert (response.status_code, error(response)["code"]) == (422, "invalid_spec"), response.text
+        assert in_message in error(response)["message"]
+        assert in_hint in error(response)["hint"]
+    unknown = service.client.post("/v1/searches", json=spec(space=own_space("bad") | {"stages": "none"}))
+    assert "space.stages" in error(unknown)["message"]
+    assert rows(service.database) == before
+
+
+def test_spaces_are_listed_in_pages(service: Service) -> None:
+    for name in ("aa", "zz"):
+        service.client.post("/v1/spaces", json=own_space(name))
+    seen: list[str] = []
+    query: dict[str, Any] = {"page_size": 3}
+    while True:
+        page = service.client.get("/v1/spaces", params=query).json()
+        seen += [item["name"] for item in page["items"]]
+        if page["next_page_token"] is None:
+            break
+        query["page_token"] = page["next_page_token"]
+    assert seen == sorted(seen) == [item["name"] for item in service.client.get("/v1/spaces").json()["items"]]
+    assert {"aa", "zz", *SPACES} <= set(seen)
+    bad = service.client.get("/v1/spaces", params={"page_token": "abc"})
+    assert (bad.status_code, error(bad)["code"]) == (422, "invalid_query")
+
+
+def test_a_built_in_space_is_described(service: Service) -> None:
+    shown = service.client.get("/v1/spaces/mobilenet_v2").json()
+    space = get_space("mobilenet_v2")
+    assert (shown["stored"], shown["definition"], shown["created_at"]) == (False, None, None)
+    assert shown["size"] is None
+    assert shown["size_log10"] == pytest.approx(log10(space.size))
+    assert shown["choice_count"] == len(shown["choices"]) == len(space.choices)
+    assert shown["input_sizes"] == [96, 128, 160, 192, 224]
+    assert {"mobilenetv2_035", "mobilenetv2_100"} <= set(shown["presets"])
+    assert shown["papers"] == ["Sandler et al. 2018, arXiv:1801.04381"]
+    unknown = service.client.get("/v1/spaces/mobilenet_v9")
+    assert (unknown.status_code, error(unknown)["code"]) == (404, "not_found")
+    assert "mobilenet_v" in error(unknown)["hint"]
+
+
+def test_a_stored_space_whose_block_is_gone_says_so(service: Service) -> None:
+    with service.database.write() as session:
+        row, _ = space_store.add_space(session, SpaceDefinition.model_validate(own_space("old")))
+    stages = [{**SPACE["stages"][0], "block": "no_longer_there"}]
+    with service.database.write() as session:
+        session.merge(Space(name="old", definition={**row.definition, "stages": stages}, created_at=row.created_at))
+    shown = service.client.get("/v1/spaces/old").json()
+    assert "no_longer_there" in shown["error"]["message"]
+    assert (shown["size"], shown["choices"]) == (None, [])
+    assert service.client.get("/v1/spaces").status_code == 200
 
 
 # the rest

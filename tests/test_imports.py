@@ -13,6 +13,10 @@ SQL = {"sqlalchemy", "alembic", "fastapi"}
 LIGHT_MODULES = [
     "search_spaces",
     "search_spaces.cost",
+    "search_spaces.definition",
+    "search_spaces.definition_check",
+    "search_spaces.definition_text",
+    "search_spaces.network_summary",
     "search_spaces.deploy",
     "search_spaces.onnx_graph",
     "latency_models",
