@@ -28,8 +28,15 @@ TASKS = {
 }
 
 
+def task_of(space_name: str) -> Task:
+    """The task that a space is meant for: large images where it chooses resolutions, small ones elsewhere."""
+    large = bool(get_space(space_name).input_sizes)
+    shape, classes = ((3, 224, 224), 1000) if large else ((3, 32, 32), 10)
+    return TASKS.get(space_name, Task(shape, Classification(classes)))
+
+
 def measure(space_name: str, device_name: str, networks: int, wall_seconds: float, seed: int) -> dict[str, Any]:
-    space, task, device = get_space(space_name), TASKS[space_name], parse_device(device_name)
+    space, task, device = get_space(space_name), task_of(space_name), parse_device(device_name)
     started = time.monotonic()
     profile = profile_device(device, space, task, seed=seed, wall_seconds=wall_seconds)
     profiled_s = time.monotonic() - started

@@ -358,7 +358,7 @@ def _facts(op: str, attrs: Attrs, in_shapes: tuple[Shape, ...]) -> _Facts:
     return _new(_Facts, (attrs, (shape,), tensors, params, macs, matmul_macs))
 
 
-# most layers of a network occur in it several times; both caches are arithmetic on a few numbers
+# most layers of a network occur in it several times
 @lru_cache(maxsize=4096, typed=True)
 def _conv_facts(
     in_shape: Shape,
@@ -389,6 +389,12 @@ def _conv_facts(
 @lru_cache(maxsize=4096, typed=True)
 def _batch_norm_facts(in_shape: Shape, eps: float, momentum: float) -> _Facts:
     return _facts("batch_norm", {"eps": eps, "momentum": momentum}, (in_shape,))
+
+
+def forget_layers() -> None:
+    """Empties the caches of layers, which all builders of a process share."""
+    _conv_facts.cache_clear()
+    _batch_norm_facts.cache_clear()
 
 
 def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:

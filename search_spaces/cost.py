@@ -76,8 +76,8 @@ def _liveness(graph: Graph) -> _Liveness:
 def _analyse(graph: Graph) -> _Liveness:
     if _is_line(graph):
         ends = len(graph.items)
-        made = [prod(item[4][0]) for item in graph.items]
-        return _Liveness((prod(graph.inputs[0]), *made), (*(1,) * ends, 0), (*range(ends), -1), True)
+        elements = [prod(item[4][0]) for item in graph.items]
+        return _Liveness((prod(graph.inputs[0]), *elements), (*(1,) * ends, 0), (*range(ends), -1), True)
     sizes = [prod(shape) for shape in graph.inputs]
     uses = [0] * len(sizes)
     last = [-1] * len(sizes)

@@ -204,7 +204,7 @@ def _edge(b: Builder, name: str, operation: str | None, source: Value | None) ->
     return value
 
 
-@lru_cache(maxsize=len(OPERATIONS) ** len(EDGES))
+@lru_cache(maxsize=15_625)
 def _pruned(operations: tuple[Option | None, ...]) -> tuple[Option | None, ...]:
     """The operations with None on every edge that lies on no path from the cell's input to its output."""
     live = [o != "none" for o in operations]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import support_seeding as seeding
 import support_service
+import yaml
 from rich.console import Console
 from support_service import serving
 from typer.testing import CliRunner, Result
@@ -70,7 +72,7 @@ from typer.testing import CliRunner
 from api.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
-for name in "up submit watch list show front export cancel devices spaces profile".split():
+for name in "up submit watch list show front export cancel devices spaces profile space".split():
     assert name in result.output, name
 heavy = {"torch", "ray", "optuna", "numpy", "sqlalchemy", "fastapi", "httpx", "onnx"} & set(sys.modules)
 assert not heavy, heavy
@@ -160,6 +162,105 @@ def test_list_and_show(url: str, finished: str, database: Database) -> None:
 def test_devices_and_spaces(url: str) -> None:
     assert "local-onnxruntime" in hwnas("devices", url=url).stdout
     assert "15,625" in hwnas("spaces", url=url).stdout  # NAS-Bench-201
+
+
+def test_spaces_are_listed_with_what_can_be_chosen(url: str) -> None:
+    lines = hwnas("spaces", url=url).stdout.splitlines()
+    (row,) = [line for line in lines if line.startswith("mobilenet_v2 ")]
+    for part in ("1.36e18", "49", "mobilenetv2_035 + 4", "Sandler et al. 2018"):
+        assert part in row
+
+
+@pytest.fixture
+def space_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**support_service.SPACE, "name": "mine"}))
+    return path
+
+
+def test_a_space_in_a_file_needs_no_service(nowhere: str, space_file: Path) -> None:
+    checked = hwnas("space", "check", str(space_file), url=nowhere)
+    assert re.fullmatch(r"mine@[0-9a-f]{12}: 40 architectures, 8 choices, .*\n", checked.stdout)
+    assert hwnas("space", "check", str(space_file), "--input", "1x8x8", url=nowhere).stdout == checked.stdout
+    shown = hwnas("space", "show", "--file", str(space_file), "--input", "1x8x8", url=nowhere).stdout
+    for part in ("mine@", "1x8x8, 10 classes", "conv_bn_act", "body.layer1.ghost", "ghost_bottleneck", "8x4x4"):
+        assert part in shown
+    found = json.loads(hwnas("space", "show", "--file", str(space_file), "--json", url=nowhere).stdout)
+    architecture = "width=1.0,body.depth=1,body.layer1.block=inverted,body.layer1.inverted.kernel=5"
+    options = ["--file", str(space_file), "--arch", architecture, "--json"]
+    chosen = json.loads(hwnas("space", "show", *options, url=nowhere).stdout)
+    assert chosen["architecture"] == architecture
+    assert chosen["params"] > found["params"]
+    as_json = space_file.with_suffix(".json")
+    as_json.write_text(json.dumps({**support_service.SPACE, "name": "mine"}))
+    assert hwnas("space", "check", str(as_json), url=nowhere).stdout == checked.stdout
+    assert hwnas("space", "check", "-", url=nowhere, input=space_file.read_text()).stdout == checked.stdout
+
+
+def test_a_published_network_is_shown_in_numbers(nowhere: str) -> None:
+    shown = hwnas("space", "show", "mobilenet_v2", "--preset", "mobilenetv2_100", url=nowhere).stdout
+    for part in ("stage7.layer1", "inverted_residual", "320x7x7", "3,504,872", "300,774,272", "1,000 classes"):
+        assert part in shown
+    assert "stage1.cell1" in hwnas("space", "show", "nas_bench_201", "--input", "3x32x32", url=nowhere).stdout
+
+
+def test_a_space_is_stored_used_and_removed(url: str, space_file: Path) -> None:
+    added = hwnas("space", "add", str(space_file), url=url)
+    assert re.fullmatch(r"mine@[0-9a-f]{12}\n", added.stdout)
+    assert hwnas("space", "add", str(space_file), url=url).stdout == added.stdout
+    assert added.stdout.strip() in hwnas("space", "show", "mine", url=url).stdout
+    assert any(line.startswith("mine ") for line in hwnas("spaces", url=url).stdout.splitlines())
+    spec = {**seeding.SPEC, "objectives": [{"metric": "accuracy"}], "space": "mine", "constraints": []}
+    search = hwnas("submit", "-", url=url, input=json.dumps(spec)).stdout.strip()
+    assert "mine" in next(line for line in hwnas("list", url=url).stdout.splitlines() if search in line)
+    assert hwnas("cancel", search, url=url).stdout == "cancelled\n"
+    assert hwnas("space", "remove", "mine", url=url).stdout == "removed mine\n"
+    assert "no space 'mine'" in hwnas("space", "remove", "mine", url=url).stderr
+
+
+def test_submit_puts_a_space_from_a_file_in(url: str, space_file: Path) -> None:
+    spec = {**seeding.SPEC, "objectives": [{"metric": "accuracy"}], "constraints": []}
+    result = hwnas("submit", "-", "--space", str(space_file), url=url, input=json.dumps(spec))
+    assert result.exit_code == 0, result.stderr
+    with Client(url) as client:
+        assert client.get(result.stdout.strip())["spec"]["space"]["name"] == "mine"
+    assert hwnas("cancel", result.stdout.strip(), url=url).stdout == "cancelled\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["check", "no-such-file.yaml"], "cannot read no-such-file.yaml", "YAML or JSON"),
+        (["show"], "either NAME or --file", "hwnas spaces"),
+        (["show", "mobilenet_v2", "--input", "3x224"], "no shape", "3x224x224"),
+        (["show", "mobilenet_v2", "--preset", "resnet50"], "no preset of space mobilenet_v2", "mobilenetv2_100"),
+        (["show", "mobilenet_v2", "--arch", "width=9"], "width=9 is no option", "0.35"),
+        (["show", "mobilenet_v22"], "no built-in space", "did you mean 'mobilenet_v2'"),
+        (["blocks", "ghost_botleneck"], "no block", "did you mean 'ghost_bottleneck'"),
+    ],
+)
+def test_a_space_that_cannot_be_shown(nowhere: str, arguments: list[str], message: str, hint: str) -> None:
+    result = hwnas("space", *arguments, url=nowhere)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert hint in result.stderr
+
+
+def test_a_mistake_in_a_file_is_told_by_its_path(nowhere: str, space_file: Path) -> None:
+    space_file.write_text(space_file.read_text().replace("kernel: 3", "kernel: 4", 1))
+    for command in (["space", "check", str(space_file)], ["submit", "-", "--space", str(space_file)]):
+        result = hwnas(*command, url=nowhere, input=json.dumps(seeding.SPEC))
+        assert result.exit_code == 1
+        assert "stages.0.kernel: 4 is no kernel of block conv_bn_act" in result.stderr
+
+
+def test_the_vocabulary_is_listed() -> None:
+    listed = hwnas("space", "blocks").stdout
+    for name in ("conv_bn_act", "ghost_bottleneck", "arXiv:1911.11907"):
+        assert name in listed
+    shown = hwnas("space", "blocks", "ghost_bottleneck").stdout
+    for part in ("the stage sets: channels, stride", "required", "an odd whole number up to 31", "true or false"):
+        assert part in shown
 
 
 def test_watch_ends_with_the_search_and_its_exit_code_tells(url: str, finished: str, database: Database) -> None:

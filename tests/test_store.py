@@ -11,16 +11,20 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import OperationalError, StatementError
+from support_service import SPACE
 
-from api import leases, processes, store, trial_store
+from api import leases, processes, space_store, store, trial_store
 from api.db import Database, make_engine, open_database
 from api.errors import Conflict, InvalidQuery, NotFound
 from api.leases import Claim, LeaseLost
-from api.models import Export, Search, SearchState, utcnow
+from api.models import Export, Search, SearchState, Space, utcnow
 from api.trial_store import Order
 from latency_models.estimate import Source
 from nas.spec import SearchSpec
 from nas.trial import Measurement, Trial, TrialState
+from search_spaces import SPACES
+from search_spaces.definition import SpaceDefinition
+from search_spaces.errors import UnknownName
 
 LEASE = 30.0
 
@@ -493,3 +497,60 @@ def test_an_unknown_order_names_the_nearest(order: str, hint: str) -> None:
     with pytest.raises(InvalidQuery) as caught:
         trial_store.parse_order(order, spec())
     assert hint in caught.value.hint
+
+
+# spaces of users
+
+
+def own(name: str = "mine", **changes: Any) -> SpaceDefinition:
+    return SpaceDefinition.model_validate({**SPACE, "name": name, **changes})
+
+
+def test_a_space_is_stored_once_and_never_changed(database: Database) -> None:
+    with database.write() as session:
+        row, new = space_store.add_space(session, own())
+        assert new
+    with database.write() as session:
+        again, new = space_store.add_space(session, own(width=[0.5, 1]))
+        assert (again.created_at, new) == (row.created_at, False)
+        for other in (own(width=1.0), own(description="other words")):
+            with pytest.raises(Conflict):
+                space_store.add_space(session, other)
+        with pytest.raises(Conflict, match="built-in"):
+            space_store.add_space(session, own("mobilenet_v2"))
+    with database.read() as session:
+        assert space_store.definition_of(space_store.get_space_row(session, "mine")) == own()
+        assert space_store.all_names(session) == sorted([*SPACES, "mine"])
+
+
+def test_two_requests_that_store_the_same_space_make_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.write() as session:
+        space_store.add_space(session, own())
+    with database.write() as session:
+        found = session.get
+        answers = iter([None])
+        # the row of the other request appears between the look and the insert
+        monkeypatch.setattr(session, "get", lambda *key: next(answers, found(*key)))
+        row, new = space_store.add_space(session, own())
+        assert (row.name, new) == ("mine", False)
+
+
+def test_a_stored_name_stands_for_its_definition(database: Database) -> None:
+    with database.write() as session:
+        space_store.add_space(session, own())
+        named = space_store.with_definition(session, spec(space="mine"))
+        assert named.space == own()
+        for built_in in ("mobilenet_v2_small", "vovnet[early_strides=false]"):
+            assert space_store.resolve(session, built_in) == built_in
+        assert space_store.resolve(session, own("other")) == own("other")
+        with pytest.raises(UnknownName) as caught:
+            space_store.resolve(session, "mime")
+        assert "did you mean 'mine'" in caught.value.hint
+    with database.write() as session:
+        search_id = store.create_search(session, named).id
+        space_store.delete_space(session, "mine")
+    with database.read() as session:
+        assert session.get(Space, "mine") is None
+        assert SearchSpec.model_validate(store.get_search(session, search_id).spec) == named
+    with database.write() as session, pytest.raises(NotFound):
+        space_store.delete_space(session, "mine")
