@@ -198,7 +198,7 @@ def devices_table(devices: Sequence[Json]) -> Table:
 
 def spaces_table(spaces: Sequence[Json]) -> Table:
     table = _table()
-    for name in ("space", "architectures", "choices", "presets", "paper", "description"):
+    for name in ("space", "architectures", "choices", "presets", "paper"):
         table.add_column(name, justify="right" if name in ("architectures", "choices") else "left")
     for space in spaces:
         presets, papers = space["presets"], space["papers"]
@@ -207,8 +207,7 @@ def spaces_table(spaces: Sequence[Json]) -> Table:
             NOTHING if space["error"] else space_size(space["size"], space["size_log10"]),
             f"{space['choice_count']:,}",
             Text(_first(presets) or NOTHING),
-            Text(_first([paper.partition(",")[0] for paper in papers]) or NOTHING),
-            Text(space["error"]["message"], style="red") if space["error"] else Text(space["description"]),
+            Text(space["error"]["message"], style="red") if space["error"] else Text(_first(papers) or NOTHING),
         )
     return table
 

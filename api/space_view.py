@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.figures import NOTHING, space_size
-from search_spaces import BLOCKS, SearchSpace
+from search_spaces import BLOCKS, SPACES, SearchSpace
 from search_spaces.graph import Shape
 from search_spaces.network_summary import NetworkSummary
 from search_spaces.parameters import SET_BY_STAGE, arguments, block_parameters
@@ -22,6 +22,9 @@ def network_view(space: SearchSpace, found: NetworkSummary) -> RenderableType:
     facts.add_column(overflow="fold")
     size = space_size(space.size, log10(space.size))
     facts.add_row("space", Text(f"{found.space}: {size} architectures, {len(space.choices)} choices"))
+    base = space.name.partition("[")[0]
+    about = SPACES[base].description if base in SPACES else getattr(space, "description", "")
+    facts.add_row("", Text(about, style="dim"))
     facts.add_row("network", Text(found.architecture))
     facts.add_row("input", Text(f"{shape_text(found.input)}, {found.classes:,} classes"))
     table = _table("name", "block", "output", "params", "MACs", right=("output", "params", "MACs"))

@@ -31,7 +31,6 @@ DOWNSAMPLED = {
     "bottleneck_residual": (32, 3, 2, 4, "relu"),
     "basic_residual": (32, 3, 2, "relu"),
     "universal_inverted_bottleneck": (24, 3, 5, 4.0, 2),
-    "fused_inverted_bottleneck": (24, 3, 4.0, 2),
 }
 """Arguments of the blocks with a ``downsample``, with a stride."""
 

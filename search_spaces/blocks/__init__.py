@@ -64,7 +64,6 @@ from search_spaces.blocks.squeeze_excite import effective_squeeze_excite, effici
 from search_spaces.blocks.star import star_block, star_stem
 from search_spaces.blocks.subspace_attention import subspace_attention
 from search_spaces.blocks.universal_inverted_bottleneck import (
-    fused_inverted_bottleneck,
     mobile_attention,
     pooled_conv_bn_act,
     universal_inverted_bottleneck,
@@ -179,9 +178,6 @@ BLOCKS: Mapping[str, Block] = {
     "rexnet_bottleneck": Block(rexnet_bottleneck, (23, 3, 6.0, 1, 0.25), "Han et al. 2021, arXiv:2007.00992"),
     "universal_inverted_bottleneck": Block(
         universal_inverted_bottleneck, (16, 3, 5, 4.0, 1, "relu", 0.1), "Qin et al. 2024, arXiv:2404.10518"
-    ),
-    "fused_inverted_bottleneck": Block(
-        fused_inverted_bottleneck, (24, 3, 4.0, 2, "relu", "blurred_zeros"), "Qin et al. 2024, arXiv:2404.10518"
     ),
     "mobile_attention": Block(mobile_attention, (16, 2, 8, 2, 0.1), "Qin et al. 2024, arXiv:2404.10518"),
     "pooled_conv_bn_act": Block(pooled_conv_bn_act, (32,), "Qin et al. 2024, arXiv:2404.10518"),

@@ -41,26 +41,6 @@ def universal_inverted_bottleneck(
     return _residual(b, x, y, layer_scale)
 
 
-def fused_inverted_bottleneck(
-    b: Builder,
-    x: Value,
-    out_channels: int,
-    kernel: int = 3,
-    expand: float = 4.0,
-    stride: int = 1,
-    activation: str = "relu",
-    downsample: str = "strided",
-) -> Value:
-    """A k x k convolution that widens and a pointwise one that narrows; ``downsample`` may take the stride.
-
-    Source: Qin et al. 2024 (FusedIB), after Gupta and Akin 2020, arXiv:2003.02838.
-    """
-    hidden = make_divisible(x.shape[0] * expand)
-    y = conv_bn(b, "fused", x, hidden, kernel, stride, activation=activation, downsample=downsample)
-    y = conv_bn(b, "project", y, out_channels, 1)
-    return _residual(b, x, y, 0.0)
-
-
 def mobile_attention(
     b: Builder,
     x: Value,

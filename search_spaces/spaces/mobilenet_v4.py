@@ -123,7 +123,13 @@ def mobilenet_v4(
         one(name, "conv_bn_act", channels, 1 if kernel == 1 else 2, kernel=kernel, activation=activation)
         for name, channels, kernel in network.early
     ] or [
-        one("stage1", "fused_inverted_bottleneck", 48, 2, activation=activation, downsample=downsample),
+        one(
+            *("stage1", "fused_inverted_residual", 48, 2),
+            kernel=3,
+            expand=4.0,
+            activation=activation,
+            downsample=downsample,
+        ),
     ]
     options: Options = {
         "activation": (activation,),
