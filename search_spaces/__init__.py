@@ -183,12 +183,14 @@ def _kind(value: Any) -> str:
 @lru_cache(maxsize=64)
 def _made(base: str, options: tuple[tuple[str, Any], ...]) -> SearchSpace:
     make = SPACES[base].make
-    defaults = {k: p.default for k, p in inspect.signature(make).parameters.items() if k != "name"}
+    parameters = {k: p for k, p in inspect.signature(make).parameters.items() if k != "name"}
+    defaults = {k: p.default for k, p in parameters.items()}
     for key, value in options:
         if key not in defaults:
             hint = nearest(key, list(defaults)) if defaults else "it takes none"
             raise InvalidSpec(f"space {base} has no option {key!r}", hint=hint, field="space")
-        if _kind(value) not in (_kind(defaults[key]), "list" if defaults[key] is None else ""):
+        listed = defaults[key] is None or "tuple" in str(parameters[key].annotation)
+        if _kind(value) not in (_kind(defaults[key]), "list" if listed else ""):
             raise InvalidSpec(f"{key}={value!r} of space {base}", hint=f"a value like {defaults[key]!r}", field="space")
     try:
         space: SearchSpace = make(**dict(options))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from search_spaces.blocks.cell_ops import CELL_OPERATIONS, factorized_reduction, relu_conv_bn
-from search_spaces.blocks.conv import conv_bn_act
+from search_spaces.blocks.conv import conv_bn_act, dropped
 from search_spaces.builder import Builder, Memo, Value
 from search_spaces.errors import InvalidSpec
 from search_spaces.graph import Graph, Shape
@@ -17,6 +17,7 @@ Nodes = tuple[Any, ...]
 """A cell, flat: for each node (input, operation, input, operation), inputs being states by number."""
 
 STEMS = ("small", "imagenet")
+MOST_REPEATS = 64
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class Stacking:
     What published networks differ in: ``kept``, the states of the normal and of the reduction cell that are part
     of the output although a node reads them; ``first_reduces``, whether a reduction cell takes the place of the first
     normal cell of its stage; ``skip_reduction``, whether the cell after a reduction reads, as its earlier input, what
-    came before the reduction's own input. ``padding`` is one of ``PADDINGS``. ``drop_path`` is the share of samples
-    for which an operation of the last cell is dropped in training; it grows linearly from cell to cell
-    (ScheduledDropPath, section 3; the schedule over the steps is the trainer's).
+    came before the reduction's own input. ``padding`` is "symmetric" or "same" (see ``PADDINGS``).
+
+    ``drop_path`` is the share of samples for which an operation of the last cell is dropped in training; it grows
+    linearly from cell to cell (ScheduledDropPath, appendix A.7; the schedule over the steps is the trainer's).
     """
 
     repeats: tuple[int, ...] = (2,)
@@ -50,13 +52,19 @@ class Stacking:
     def __post_init__(self) -> None:
         if self.stem not in STEMS:
             raise InvalidSpec(f"stem {self.stem!r}", hint=f"one of {', '.join(STEMS)}", field="stem")
+        if self.padding not in ("symmetric", "same"):
+            raise InvalidSpec(f"padding {self.padding!r}", hint="symmetric or same", field="padding")
+        if not 0 <= self.drop_path < 1:
+            raise InvalidSpec(f"drop_path {self.drop_path}", hint="a rate from 0 to below 1", field="drop_path")
+        for field in ("repeats", "filters"):
+            options = getattr(self, field)
+            if list(options) != sorted(set(options)):
+                raise InvalidSpec(f"{field} {options}", hint="distinct options that rise", field=field)
         least = 2 if self.stem == "small" else 8
-        if not self.repeats or min(self.repeats) < 1 or not self.filters or min(self.filters) < least:
-            raise InvalidSpec(
-                f"{self.repeats} repeats of {self.filters} filters",
-                hint=f"at least one cell a stage and {least} filters",
-                field="repeats",
-            )
+        if not self.repeats or not all(1 <= n <= MOST_REPEATS for n in self.repeats):
+            raise InvalidSpec(f"repeats {self.repeats}", hint=f"1 to {MOST_REPEATS} cells a stage", field="repeats")
+        if not self.filters or min(self.filters) < least:
+            raise InvalidSpec(f"filters {self.filters}", hint=f"at least {least}", field="filters")
 
     def network(
         self,
@@ -137,9 +145,7 @@ def cell(
             name = f"node{number}.state{state}{name}.{operation}"
             step = stride if state < 2 else 1
             term = b.block(name, function, states[state], out_channels, kernel, step, padding, eps, *rest)
-            if drop_path and operation != "identity":
-                term = b.op(f"{name}_drop", "drop_path", term, p=drop_path)
-            terms.append(term)
+            terms.append(term if operation == "identity" else dropped(b, term, drop_path, f"{name}_drop"))
         states.append(b.op(f"node{number}.add", "add", *terms))
     last = states[-1]
     made = [

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from search_spaces.architecture import Architecture, Choice, Codes, Option, option_index, parse_option
-from search_spaces.blocks.cell_ops import CELL_OPERATIONS, projected_pool
+from search_spaces.blocks.cell_ops import CELL_OPERATIONS
 from search_spaces.builder import Memo
 from search_spaces.cell_stack import Nodes, Stacking
 from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
@@ -18,6 +17,7 @@ from search_spaces.graph import Graph
 from search_spaces.task import Classification, Task
 
 CELLS = ("normal", "reduction")
+MOST_NODES = 12
 STACK = ("repeats", "filters")
 _SLOTS = ("input1", "op1", "input2", "op2")
 
@@ -31,8 +31,8 @@ class CellSpace:
     ``filters`` where the stacking has several. The two (input, operation) pairs of a node have no order and are
     sorted, so that equal cells are equal architectures.
 
-    An architecture's text, ``normal=OP~INPUT+OP~INPUT|...,reduction=...``, says nothing of the stacking: cells
-    found in a small network are the same architecture in a large one, see ``restack``.
+    An architecture's text, ``normal=OP~INPUT+OP~INPUT|...,reduction=...``, says nothing of the stacking: the text of
+    cells found in a small network is valid in the space of any other stacking (see ``cells_text``).
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class CellSpace:
     ) -> None:
         unknown = [o for o in operations if o not in CELL_OPERATIONS]
         states = 2 + nodes
-        if unknown or not operations or len(set(operations)) < len(operations) or nodes < 1:
+        if unknown or not operations or len(set(operations)) < len(operations) or not 1 <= nodes <= MOST_NODES:
             raise InvalidSpec(
                 f"{nodes} nodes of operations {operations}",
-                hint=f"at least one node, and distinct operations of {', '.join(CELL_OPERATIONS)}",
+                hint=f"1 to {MOST_NODES} nodes, distinct operations of {', '.join(CELL_OPERATIONS)}",
                 field="operations",
             )
         if any(not 0 <= state < states for kept in stacking.kept for state in kept):
@@ -91,23 +91,8 @@ class CellSpace:
 
     @property
     def ordered(self) -> bool:
-        return True
-
-    def restack(self, **changes: Any) -> CellSpace:
-        """The same cells in another stacking: ``restack(repeats=(6,), filters=(44,), stem="imagenet")``.
-
-        An architecture of one is an architecture of the other where neither has a choice of repeats or filters;
-        where one has, ``cells_text`` is what they have in common.
-        """
-        return CellSpace(
-            self.name,
-            replace(self.stacking, **changes),
-            nodes=self.nodes,
-            operations=self.operations,
-            description=self.description,
-            paper=self.paper,
-            memo_limit=self.memo.limit,
-        )
+        """An identity and a pool let the smallest cell do without weights of its own."""
+        return "identity" in self.operations and any("pool" in operation for operation in self.operations)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Every half of every node uniform and independent."""
@@ -205,18 +190,19 @@ class CellSpace:
 
     def smallest(self) -> Architecture:
         """Every node reads the one before it, so that the cell's output is as narrow as one node."""
-        free = [o for o in self.operations if CELL_OPERATIONS[o].function is projected_pool]
+        least = "identity" if "identity" in self.operations else self.operations[0]
+        pools = [operation for operation in self.operations if "pool" in operation]
         values: list[Option] = []
         for cell in CELLS:
             # the identity of another size has weights, a pool has none
-            first = free[0] if free and cell == "reduction" else self.operations[0]
+            first = pools[0] if pools and cell == "reduction" else least
             values += [0, first, 1, first]
             for state in range(3, 2 + self.nodes):
-                values += [state - 1, self.operations[0]] * 2
+                values += [state - 1, least] * 2
         return Architecture(self.name, (*values, *(choice.options[0] for choice in self._stacks)))
 
     def cells_text(self, arch: Architecture) -> str:
-        """The two cells alone: the text of the architecture in a stacking without choices."""
+        """The two cells alone: the text of the same cells in a stacking without choices."""
         length = 4 * self.nodes
         normal, reduction = arch.values[:length], arch.values[length : 2 * length]
         return f"normal={_written(normal)},reduction={_written(reduction)}"

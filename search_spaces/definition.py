@@ -177,7 +177,7 @@ def space_of(reference: SpaceReference) -> SearchSpace:
     return _made(reference) if isinstance(reference, SpaceDefinition) else get_space(reference)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _made(definition: SpaceDefinition) -> StagedSpace:
     return definition.space()
 

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
+from search_spaces import Classification, Task
+from search_spaces.definition import SpaceReference, space_of
 
 EPOCH_S = 0.02
 
 
 def score(job: ScoreJob) -> ScoreResult:
-    """The architecture's text says what happens: a number, ``raise``, ``die`` or ``die-once FILE``."""
+    """The architecture's text says what happens: a number, ``raise``, ``die``, ``die-once FILE``, ``space``."""
     match job.architecture.split():
         case ["raise"]:
             raise ValueError("no such network")
@@ -22,6 +24,8 @@ def score(job: ScoreJob) -> ScoreResult:
             if not _first_time(Path(trace)):
                 return ScoreResult({"params": -1.0}, 0.0)
             os.kill(os.getpid(), signal.SIGKILL)
+        case ["space"]:
+            return ScoreResult({"params": float(smallest_params(job.space))}, 0.0)
         case ["threads"]:
             import torch
 
@@ -29,16 +33,23 @@ def score(job: ScoreJob) -> ScoreResult:
     return ScoreResult({"params": float(job.architecture)}, 0.0)
 
 
+def smallest_params(reference: SpaceReference) -> int:
+    space = space_of(reference)
+    return space.graph(space.smallest(), Task((1, 8, 8), Classification(10))).params
+
+
 def train(job: TrainJob, should_stop: Callable[[], bool]) -> RungResult | None:
     """Epochs that each add one line to a log and one to the checkpoint; the text says what else happens.
 
-    ``raise``; ``die-once`` at the third epoch; ``slow`` epochs; ``stuck`` in an epoch.
+    ``raise``; ``die-once`` at the third epoch; ``slow`` epochs; ``stuck`` in an epoch; ``space`` logs its size.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = job.folder / "epoch", job.folder / "log"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
     _append(log, f"start {job.rung} {os.getpid()}")
     kind = job.architecture
+    if kind == "space":
+        _append(log, f"params {smallest_params(job.space)}")
     for epoch in range(done + 1, job.epochs + 1):
         if should_stop():
             return None

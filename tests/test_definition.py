@@ -15,17 +15,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import BLOCKS, Classification, Task, get_space
-from search_spaces.builder import Builder
-from search_spaces.definition import SpaceDefinition, StageDefinition, space_name, space_of
+from search_spaces import Classification, Task, get_space
+from search_spaces.definition import SpaceDefinition, space_name, space_of
 from search_spaces.definition_build import LAYERS
 from search_spaces.definition_check import check_definition
 from search_spaces.definition_fields import OPTIONS
-from search_spaces.definition_text import DEPTH, TEXT_BYTES, parse_definition, read_definition, read_yaml
-from search_spaces.errors import InvalidGraph, InvalidSpec
-from search_spaces.graph import Graph
+from search_spaces.definition_text import parse_definition, read_definition, read_yaml
+from search_spaces.errors import InvalidSpec
 from search_spaces.network_summary import choose, summarise
-from search_spaces.parameters import SET_BY_STAGE, arguments, block_parameters
 
 GUIDE = Path(__file__).parent.parent / "docs" / "spaces.md"
 EXAMPLE = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[0]
@@ -399,140 +396,6 @@ def test_patches_may_have_the_size_of_the_stride() -> None:
     check_definition(parse_definition(space(stem)))
     with pytest.raises(InvalidSpec, match=r"stages\.0\.kernel"):
         check_definition(parse_definition(space(stem | {"stride": 2})))
-
-
-# the vocabulary
-
-
-def test_every_parameter_of_every_block_is_in_the_table() -> None:
-    missing = [
-        f"{block}.{name}"
-        for block in BLOCKS
-        for name in arguments(block)
-        if name not in SET_BY_STAGE and name not in block_parameters(block)
-    ]
-    assert missing == [], "give each of them a line in PARAMETERS of search_spaces/parameters.py"
-
-
-def test_no_parameter_has_the_name_of_a_field() -> None:
-    fields = {"block", *StageDefinition.model_fields} - {"stride"}
-    assert not [(block, name) for block in BLOCKS for name in arguments(block) if name in fields]
-
-
-def test_defaults_are_allowed() -> None:
-    """But for the windows of patches, which are as large as their stride."""
-    wrong = {
-        f"{block}.{name}"
-        for block in BLOCKS
-        for name, parameter in block_parameters(block).items()
-        if not parameter.required and not parameter.domain.allows(parameter.default)
-    }
-    assert wrong == {"patch_embedding.kernel"}
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_every_block_can_stand_in_a_space(block: str) -> None:
-    """With the arguments of its example, on inputs of the example's shape."""
-    example = dict(zip(arguments(block), BLOCKS[block].example, strict=False))
-    stride = example.pop("stride", 1)
-    channels = {"channels": example.pop("out_channels")} if "out_channels" in arguments(block) else {}
-    first, *size = BLOCKS[block].input_shape
-    body = stage("body", block, stride=stride, **channels, scaled=False, **example)
-    definition = parse_definition(space(body))
-    check_definition(definition, Task((first, *size), Classification(2)))
-    (made,) = definition.space().stages
-    given = {name: values[0] for name, values in made.options.items()}
-    assert given == example
-
-
-LARGE = 2**22
-"""Entries of a table that a block may write into its graph."""
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_no_block_writes_out_tables_without_bound(block: str) -> None:
-    """A size that a user names must not fill the memory: such blocks refuse large maps (``check_pairs``)."""
-    channels = BLOCKS[block].input_shape[0]
-
-    def entries(side: int) -> int:
-        b = Builder([(channels, side, side)])
-        try:
-            graph = b.build(b.block("block", BLOCKS[block].function, b.inputs[0], *BLOCKS[block].example))
-        except InvalidGraph:
-            return 0
-        return written(graph)
-
-    small, double = entries(16), entries(32)
-    if double > 1.5 * small:
-        growth = np.log2(double / max(small, 1))
-        assert entries(128) < LARGE, (
-            f"{block}: {double} entries at 32 pixels, growing with the size to the {growth:.1f}"
-        )
-
-
-def written(graph: Graph) -> int:
-    """The entries of the tuples among the attributes of a graph."""
-    values = [value for node in graph.nodes for value in node.attrs.values()]
-    return sum(len(value) for value in values if isinstance(value, tuple))
-
-
-# text
-
-REFUSED_TEXTS: dict[str, tuple[str, str]] = {
-    "an alias": ("name: &a x\ndescription: *a\n", "aliases"),
-    "a bomb of aliases": ("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n", "aliases"),
-    "a tag that runs code": ("name: !!python/object/apply:os.getcwd []\n", "python/object"),
-    "a tag of our own": ("name: !space x\n", "!space"),
-    "a set": ("name: !!set {a}\n", "set"),
-    "a date": ("stages: 2026-01-01\n", "stages"),
-    "a key twice": ("name: a\nname: b\n", "'name' stands twice (line 2"),
-    "a key that is no name": ("1: a\n", "no name"),
-    "a merge": ("<<: {name: a}\n", "<<"),
-    "two documents": ("name: a\n---\nname: b\n", "another document"),
-    "nothing": ("", "one object"),
-    "a list": ("- name: a\n", "one object"),
-    "a line that is wrong": ("name: a\n  stages: [\n", "(line 2"),
-    "deep nesting": ("[" * 100_000, f"deeper than {DEPTH}"),
-    "many values": ("stages: [" + "1," * 60_000 + "]", "values"),
-    "many digits": ("width: " + "9" * 5000, "digits"),
-    "control characters": ("name: \x07", "YAML"),
-    "too long": ("#" * (TEXT_BYTES + 1), "bytes"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED_TEXTS)
-def test_a_text_that_is_no_plain_data_is_refused(case: str) -> None:
-    text, message = REFUSED_TEXTS[case]
-    with pytest.raises(InvalidSpec) as caught:
-        read_definition(text)
-    assert message in caught.value.message
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"name": "a", "name": "b"}', "'name' stands twice"),
-        ('{"name": NaN}', "NaN"),
-        ('{"name": ', "line 1, column 10"),
-        ("[" * 100_000, "recursion"),
-        ('{"width": ' + "9" * 5000 + "}", "digits"),
-    ],
-)
-def test_json_that_is_no_plain_data_is_refused(text: str, message: str) -> None:
-    with pytest.raises(InvalidSpec) as caught:
-        read_definition(text, as_json=True)
-    assert message in caught.value.message
-    with pytest.raises(InvalidSpec, match="UTF-8"):
-        read_definition(b'{"name": "\xff"}', as_json=True)
-
-
-def test_yaml_reads_what_json_would() -> None:
-    text = "{a: 1e-5, b: off, c: 010, d: 1_000, e: 0x10, f: 1:30, g: none, h: null, i: true, j: -3, k: 1., l: ~, m: .5}"
-    assert read_yaml(text) == {
-        "a": 1e-5, "b": "off", "c": "010", "d": "1_000", "e": "0x10", "f": "1:30", "g": "none",
-        "h": None, "i": True, "j": -3, "k": 1.0, "l": None, "m": 0.5,
-    }  # fmt: skip
 
 
 def test_the_largest_definitions_are_checked_in_bounded_time() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import support_seeding as seeding
-from support_service import serving
+from support_service import SPACE, serving
 
 from api.db import Database, open_database
 from api.plot import axes, plot_data
@@ -205,6 +205,12 @@ def test_what_users_type_is_text(browser: httpx.Client, database: Database) -> N
     reflected = browser.get("/searches/%3Cimg%20src%3Dx%3E")
     assert reflected.status_code == 404
     assert "<img src=x>" not in reflected.text
+
+
+def test_a_space_of_the_users_own_is_shown_by_its_name(browser: httpx.Client, database: Database) -> None:
+    search_id = seeding.running(database, space={**SPACE, "name": "two_kinds_of_layers"})
+    assert "<dd>two_kinds_of_layers</dd>" in browser.get(f"/searches/{search_id}").text
+    assert "<td>two_kinds_of_layers</td>" in browser.get("/").text
 
 
 def test_an_unknown_search_is_a_page_that_says_so(browser: httpx.Client) -> None:

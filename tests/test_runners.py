@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support_runners import smallest_params
+from support_service import SPACE
 
 from nas.jobs import RungResult, ScoreJob, TrainJob
 from nas.runners import RUNNERS, Runner, make_runner
 from nas.runners.scratch import scratch_folder
 from nas.runners.wave import MAX_DEATHS, Wave
 from nas.spec import Training
+from search_spaces.definition import SpaceDefinition, SpaceReference
 from search_spaces.errors import NasError, UnknownName
 
 HERE = Path(__file__).parent
@@ -49,8 +52,10 @@ def score_jobs(*texts: str) -> list[ScoreJob]:
 class Ladder:
     """Rung 1 for every trial, then the last rung for the ``keep`` most accurate; fewer numbers are better."""
 
-    def __init__(self, folder: Path, kinds: list[str], keep: int = 0, epochs: int = 2) -> None:
-        self.folder, self.kinds, self.keep, self.epochs = folder, kinds, keep, epochs
+    def __init__(
+        self, folder: Path, kinds: list[str], keep: int = 0, epochs: int = 2, space: SpaceReference = "space"
+    ) -> None:
+        self.folder, self.kinds, self.keep, self.epochs, self.space = folder, kinds, keep, epochs, space
         self.results: dict[tuple[int, int], RungResult] = {}
         self.order: list[tuple[int, int]] = []
 
@@ -66,7 +71,7 @@ class Ladder:
         epochs = self.epochs if rung == 1 else TOTAL_EPOCHS
         folder = self.folder / f"trial-{number}"
         kind = self.kinds[number]
-        return TrainJob(number, rung, "space", kind, "digits", epochs, TOTAL_EPOCHS, Training(), 0, folder)
+        return TrainJob(number, rung, self.space, kind, "digits", epochs, TOTAL_EPOCHS, Training(), 0, folder)
 
     def on_result(self, result: RungResult) -> None:
         assert threading.current_thread() is threading.main_thread()
@@ -104,6 +109,16 @@ def test_scoring_that_is_stopped_returns_the_first_results(runner: Runner) -> No
     assert [r.proxies["params"] for r in results] == list(range(len(results)))
     # and the runner is still of use
     assert len(runner.score(score_jobs("1", "2"), never)) == 2
+
+
+def test_jobs_bring_the_definition_of_their_space(runner: Runner, tmp_path: Path) -> None:
+    own = SpaceDefinition.model_validate(SPACE)
+    params = smallest_params(own)
+    (scored,) = runner.score([ScoreJob(own, "space", "digits", ("params",), 0)], never)
+    assert scored.proxies == {"params": float(params)}
+    ladder = Ladder(tmp_path, ["space"], space=own)
+    runner.train(ladder.next_jobs, ladder.on_result, never)
+    assert ladder.log(0, "params") == [[str(params)]]
 
 
 def test_scoring_nothing(runner: Runner) -> None:

@@ -1,6 +1,7 @@
 """The worker and the supervisor as real processes: a search to its end, a kill, a stop, a busy port."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,9 @@ from api.models import Export, Search
 from api.settings import Settings
 from nas.spec import SearchSpec
 from nas.trial import Trial, TrialState
+from search_spaces.definition_text import read_definition
+
+GUIDE = Path(__file__).parent.parent / "docs" / "spaces.md"
 
 TINY: dict[str, Any] = {
     **SPEC,
@@ -138,6 +142,24 @@ def check_export(settings: Settings, database: Database, search_id: str) -> None
     assert (row.state, row.error_message) == ("SUCCEEDED", None)
     assert row.report is not None
     assert (settings.export_dir(export_id) / row.report["file"]).stat().st_size > 0
+
+
+def test_a_search_over_a_space_of_the_users_own(shared: tuple[Database, subprocess.Popen[bytes]]) -> None:
+    database, _ = shared
+    example = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[0]
+    definition = read_definition(example)
+    search_id = submit(database, space=definition.document, score="naswot", constraints=[])
+    wait_until(lambda: ended(database, search_id))
+    row = read(database, search_id)
+    assert (row.state, row.error_message) == ("SUCCEEDED", None)
+    space = definition.space()
+    with database.read() as session:
+        trials = trial_store.load_trials(session, search_id)
+    assert len(trials) == TINY["budget"]["scored"]
+    for trial in trials:
+        assert space.from_string(trial.architecture).id == trial.architecture_id
+        assert trial.proxies["naswot"] is not None
+    assert any(trial.find("accuracy", rung=2) for trial in trials)
 
 
 def test_an_error_ends_the_search_and_not_the_worker(shared: tuple[Database, subprocess.Popen[bytes]]) -> None:

@@ -60,8 +60,10 @@ def projected_pool(
     kind: str = "avg_pool",
 ) -> Value:
     """``max_pool`` or ``avg_pool``; where the width changes a pointwise convolution and batch norm follow."""
-    totals = [kernel - 1 if padding == "symmetric" else kernel - (n % stride or stride) for n in x.shape[1:]]
-    axes = len(totals)
+    axes = len(x.shape) - 1
+    totals = [kernel - 1 if padding == "symmetric" else 0] * axes
+    if padding == "same":
+        totals = [max(kernel - (n % stride or stride), 0) for n in x.shape[1:]]
     attrs: dict[str, Any] = {"kernel": (kernel,) * axes, "stride": (stride,) * axes}
     attrs["padding"] = tuple([total // 2 for total in totals])
     if any(total % 2 for total in totals):

@@ -17,7 +17,8 @@ def nasnet(
     filters: int | tuple[int, ...] = 16,
     stem: str = "small",
     stem_filters: int = 0,
-    kept: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
+    kept_normal: tuple[int, ...] = (),
+    kept_reduction: tuple[int, ...] = (),
     first_reduces: bool = False,
     skip_reduction: bool = False,
     padding: str = "symmetric",
@@ -27,15 +28,15 @@ def nasnet(
 ) -> CellSpace:
     """The cells of NASNet (Zoph et al. 2018, section 3) in any stacking; see ``Stacking`` for the arguments.
 
-    Several ``repeats`` or ``filters`` are a choice. A cell found in the small stacking is larger here:
-    ``nasnet(repeats=4, filters=44, stem="imagenet", stem_filters=32)``.
+    Several ``repeats`` or ``filters`` are a choice. Cells found in the small stacking are stacked larger by their text:
+    ``nasnet(repeats=4, filters=44, stem="imagenet", stem_filters=32).from_string(small.cells_text(arch))``.
     """
     stacking = Stacking(
         repeats if isinstance(repeats, tuple) else (repeats,),
         filters if isinstance(filters, tuple) else (filters,),
         stem,
         stem_filters,
-        kept,
+        (kept_normal, kept_reduction),
         first_reduces,
         skip_reduction,
         padding,
@@ -91,9 +92,17 @@ _PNASNET_5: tuple[_Node, ...] = (
 )
 
 # as published: TensorFlow's padding; one state that is read is part of the output of each cell all the same
-_nasnet_a = partial(nasnet, padding="same", kept=((1,), (3,)))
+_nasnet_a = partial(nasnet, padding="same", kept_normal=(1,), kept_reduction=(3,))
 _imagenet = partial(_nasnet_a, stem="imagenet")
-_pnasnet = partial(nasnet, padding="same", stem="imagenet", kept=((2, 3, 4, 5, 6), (2, 3, 4, 5, 6)), first_reduces=True)
+_all_nodes = (2, 3, 4, 5, 6)
+_pnasnet = partial(
+    nasnet,
+    padding="same",
+    stem="imagenet",
+    kept_normal=_all_nodes,
+    kept_reduction=_all_nodes,
+    first_reduces=True,
+)
 
 _NASNET = "Zoph et al. 2018, arXiv:1707.07012"
 _PNASNET = "Liu et al. 2018, arXiv:1712.00559"
