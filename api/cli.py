@@ -277,11 +277,19 @@ def devices(url: UrlOption = URL, as_json: JsonOption = False) -> None:
 @app.command()
 @reported
 def spaces(url: UrlOption = URL, as_json: JsonOption = False) -> None:
-    """List the search spaces."""
+    """List the search spaces: the service's, or the built-in ones where none answers."""
+    from api.client import ServerUnreachable
     from api.console import spaces_table
 
-    with connect(url) as client:
-        found = client.spaces()
+    try:
+        with connect(url) as client:
+            found = client.spaces()
+    except ServerUnreachable as error:
+        from api.space_present import present_space
+        from search_spaces import SPACES
+
+        stderr().print(f"{error.message}: only the built-in spaces are listed", style="dim", markup=False)
+        found = [present_space(name, None).model_dump(mode="json") for name in SPACES]
     if as_json:
         print_json(found)
     else:

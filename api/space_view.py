@@ -23,8 +23,8 @@ def network_view(space: SearchSpace, found: NetworkSummary) -> RenderableType:
     size = space_size(space.size, log10(space.size))
     facts.add_row("space", Text(f"{found.space}: {size} architectures, {len(space.choices)} choices"))
     base = space.name.partition("[")[0]
-    about = SPACES[base].description if base in SPACES else getattr(space, "description", "")
-    facts.add_row("", Text(about, style="dim"))
+    if base in SPACES:
+        facts.add_row("", Text(SPACES[base].description, style="dim"))
     facts.add_row("network", Text(found.architecture))
     facts.add_row("input", Text(f"{shape_text(found.input)}, {found.classes:,} classes"))
     table = _table("name", "block", "output", "params", "MACs", right=("output", "params", "MACs"))

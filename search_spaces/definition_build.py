@@ -46,8 +46,6 @@ def build_space(definition: SpaceDefinition, memo_limit: int) -> StagedSpace:
     return StagedSpace(
         definition.key,
         stages,
-        description=definition.description,
-        paper="; ".join(papers(definition)),
         width=definition.width,
         resolution=definition.resolution or (),
         ordered=False,  # a user lists options by value, and no rule says what a parameter of any block costs

@@ -37,8 +37,6 @@ class StagedSpace:
         name: str,
         stages: Iterable[Stage],
         *,
-        description: str = "",
-        paper: str = "",
         width: tuple[float, ...] = (1.0,),
         resolution: tuple[int, ...] = (),
         classifier: Classifier = classifier,
@@ -47,8 +45,6 @@ class StagedSpace:
         memo_limit: int = 20_000,
     ) -> None:
         self.name = name
-        self.description = description
-        self.paper = paper
         self.stages = with_drop_path(stages, drop_path)
         self.memo = Memo(memo_limit)
         self._classifier = classifier

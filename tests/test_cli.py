@@ -164,6 +164,15 @@ def test_devices_and_spaces(url: str) -> None:
     assert "15,625" in hwnas("spaces", url=url).stdout  # NAS-Bench-201
 
 
+def test_built_in_spaces_are_listed_without_a_service() -> None:
+    with socket.socket() as probe:  # a port that nobody listens on
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    listed = hwnas("spaces", url=f"http://127.0.0.1:{port}")
+    assert "15,625" in listed.stdout
+    assert "only the built-in spaces" in listed.stderr
+
+
 def test_spaces_are_listed_with_what_can_be_chosen(url: str) -> None:
     lines = hwnas("spaces", url=url).stdout.splitlines()
     (row,) = [line for line in lines if line.split()[:1] == ["mobilenet_v2"]]

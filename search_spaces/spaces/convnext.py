@@ -49,8 +49,6 @@ def convnext(
     return StagedSpace(
         name,
         [first, *stages, head],
-        description="ConvNeXt V1 and V2 blocks with a choice of resolution, width, depth, kernel and MLP ratio.",
-        paper=_V1,
         width=width,
         resolution=resolution,
     )

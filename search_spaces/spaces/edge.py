@@ -46,7 +46,7 @@ def efficientnet_edge(
             )
         )
     head = one("head", "conv_bn_act", make_divisible(1280 * width), kernel=1, **shared)
-    return StagedSpace(name, [one("stem", "conv_bn_act", stem, 2, kernel=3, **shared), *stages, head], paper=_EDGE)
+    return StagedSpace(name, [one("stem", "conv_bn_act", stem, 2, kernel=3, **shared), *stages, head])
 
 
 def mobilenet_edgetpu() -> StagedSpace:
@@ -65,7 +65,7 @@ def mobilenet_edgetpu() -> StagedSpace:
         )
         for i, (channels, stride, kernel, fused, first) in enumerate(table, 2)
     ]
-    return _network("mobilenet_edgetpu", 32, 3, 16, [*stages, _expanding("stage7", False, 192, 1, (8,))], 1280, _EDGE)
+    return _network("mobilenet_edgetpu", 32, 3, 16, [*stages, _expanding("stage7", False, 192, 1, (8,))], 1280)
 
 
 def mobilenet_edgetpu_v2(
@@ -86,7 +86,7 @@ def mobilenet_edgetpu_v2(
         _expanding("stage7", False, sixth, 2, (8, 4, 4, 4)),
         _expanding("stage8", False, seventh, 1, (8,)),
     ]
-    return _network(name, stem, kernel, first, stages, head, _EDGE_V2)
+    return _network(name, stem, kernel, first, stages, head)
 
 
 def _expanding(
@@ -104,9 +104,7 @@ def _expanding(
     return row(name, block, channels, len(expand), stride, **shared)
 
 
-def _network(
-    name: str, stem: int, kernel: int, first: int, stages: Sequence[Stage], head: int, paper: str
-) -> StagedSpace:
+def _network(name: str, stem: int, kernel: int, first: int, stages: Sequence[Stage], head: int) -> StagedSpace:
     """A stem and a pointwise convolution of ``first`` channels before the stages, a pointwise head after them."""
     layers = [
         one("stem", "conv_bn_act", stem, 2, kernel=kernel, activation="relu"),
@@ -114,7 +112,7 @@ def _network(
         *stages,
         one("head", "conv_bn_act", head, kernel=1, activation="relu"),
     ]
-    return StagedSpace(name, layers, paper=paper)
+    return StagedSpace(name, layers)
 
 
 _EDGE = "Gupta and Akin 2020, arXiv:2003.02838"

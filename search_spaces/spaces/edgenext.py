@@ -44,7 +44,7 @@ def edgenext(
             }
             stages.append(stage(f"attention{i + 1}", "split_transpose_attention", width, options=options, single=True))
     stages.append(stage("head", "pooled_head", widths[-1], single=True))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 _PAPER = "Maaz et al. 2022, arXiv:2206.10589"

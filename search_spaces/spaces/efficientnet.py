@@ -64,8 +64,6 @@ def efficientnet(
             ),
             end("head", out_channels=1280, kernel=1),
         ],
-        description="EfficientNet with a choice of resolution, width, and of block, kernel, expansion, depth a stage.",
-        paper="Tan and Le 2019, arXiv:1905.11946",
         width=width,
         resolution=resolution,
     )

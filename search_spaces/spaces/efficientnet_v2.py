@@ -69,7 +69,7 @@ def efficientnet_v2(
         )
     first = one("stem", "conv_bn_act", make_divisible(stem * width, least=least), 2, kernel=3, **shared)
     last = one("head", "conv_bn_act", make_divisible(head * width, least=least), kernel=1, **shared)
-    return StagedSpace(name, [first, *stages, last], paper=_PAPER)
+    return StagedSpace(name, [first, *stages, last])
 
 
 _PAPER = "Tan and Le 2021, arXiv:2104.00298"

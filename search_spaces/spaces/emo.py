@@ -39,7 +39,7 @@ def emo(
         stages.append(Stage(f"stage{i}", block, width, 2, (depth,), options, scaled=False, rules=rules))
     norm: Options = {"norm_place": ("before",)}
     stages.append(Stage("head", "pooled_head", widths[-1], options=norm, scaled=False, single=True))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 _PAPER = "Zhang et al. 2024, arXiv:2412.06674"

@@ -56,8 +56,6 @@ def fbnet(name: str = "fbnet", *, early_strides: bool = True, head: int = 1984) 
             *stages,
             one("head", "conv_bn_act", head, kernel=1, activation="relu"),
         ],
-        description="22 layers, each an inverted residual of one of eight sizes or left out.",
-        paper=_V1,
     )
 
 

@@ -27,7 +27,7 @@ def focalnet(
         stages.append(Stage(f"stage{i + 1}", "focal_block", width << i, 2 if i else 1, (depth,), layer))
     head: Options = {"norm_place": ("before",), "eps": (1e-5,)}
     stages.append(Stage("head", "pooled_head", width << (len(depths) - 1), options=head, single=True))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 _PAPER = "Yang et al. 2022, arXiv:2203.11926"

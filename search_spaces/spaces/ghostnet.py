@@ -84,8 +84,6 @@ def ghostnet_v2(
     return StagedSpace(
         name,
         _with_ends(stages, early, scaled=not early_strides),
-        description="Ghost bottlenecks with a choice of resolution, width, depth, expansion, kernels and attention.",
-        paper=_V2,
         width=width,
         resolution=resolution,
     )

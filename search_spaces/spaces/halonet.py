@@ -45,7 +45,7 @@ def halonet(
                 rules={"mixer": listed(*mixer)},
             )
         )
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 def halo_regnet(name: str = "halo_regnet") -> StagedSpace:
@@ -58,7 +58,7 @@ def halo_regnet(name: str = "halo_regnet") -> StagedSpace:
         stages.append(Stage(f"stage{i}", "attention_inverted_bottleneck", width, 2, (len(mixer),), rules=rules))
     head: Options = {"kernel": (1,), "activation": ("silu",)}
     stages.append(Stage("head", "conv_bn_act", 1536, options=head, single=True))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 def _stem(tiered: bool, pool: bool, activation: str) -> list[Stage]:

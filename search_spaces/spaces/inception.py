@@ -59,8 +59,6 @@ def inception(
     return StagedSpace(
         name,
         stages,
-        description="Inception and Inception-ResNet cells with a choice of stem, cells, depth and width.",
-        paper=_V4,
         width=width,
         resolution=resolution if early_strides else (),
     )
@@ -88,7 +86,7 @@ def inception_v3(name: str = "inception_v3") -> StagedSpace:
         cells("reduction2", (1280,), ("v3_reduction_b",), 2),
         cells("stage3", (2048, 2048), ("v3_c", "v3_c")),
     ]
-    return StagedSpace(name, stages, paper=_V3)
+    return StagedSpace(name, stages)
 
 
 def _point(stem: str, cell: str, widths: tuple[int, int, int], depths: tuple[int, int, int]) -> dict[str, Option]:

@@ -24,7 +24,7 @@ def inception_next(
         stages.append(Stage(f"stage{i}", "inception_next_block", channels, 1 if i == 1 else 2, (depth,), layer))
     head: Options = {"norm_place": ("none",), "mlp_ratio": (3.0,), "inner_norm": (True,)}
     stages.append(Stage("head", "pooled_head", widths[-1], options=head, single=True))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 _PAPER = "Yu et al. 2023, arXiv:2303.16900"

@@ -37,7 +37,6 @@ def lcnet() -> StagedSpace:
             one("features", "pooled_conv_act", 1280, scaled=False, activation="hard_swish"),
         ],
         width=(0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5),
-        paper=_PAPER,
     )
 
 

@@ -26,7 +26,7 @@ def lsnet(
         mixer = tuple([other if layer % 2 else "depthwise" for layer in range(depth)])
         if depth:
             stages.append(row(f"stage{i}", "lsnet_block", width, depth, 1 if i == 1 else 2, mixer=mixer))
-    return StagedSpace(name, stages, paper=_PAPER, classifier=normed_classifier)
+    return StagedSpace(name, stages, classifier=normed_classifier)
 
 
 _PAPER = "Wang et al. 2025, arXiv:2503.23135"

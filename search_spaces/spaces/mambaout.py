@@ -36,7 +36,7 @@ def mambaout(
         stages.append(Stage(f"stage{i}", "gated_cnn_block", channels, 1 if i == 1 else 2, (depth,), layer))
     head: Options = {"mlp_ratio": (4.0,), "inner_norm": (not norm_first,)}
     stages.append(Stage("head", "pooled_head", widths[-1], options=head, single=True))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 _PAPER = "Yu and Wang 2024, arXiv:2405.07992"

@@ -37,8 +37,6 @@ def metaformer(
     return StagedSpace(
         name,
         stages,
-        description="MetaFormer blocks with a choice of mixer, width, depth and MLP ratio.",
-        paper=_BASELINES,
         width=width,
     )
 
@@ -65,7 +63,7 @@ def poolformer(
     for i, (channels, depth) in enumerate(zip(widths, depths, strict=True), 1):
         stages.append(Stage(f"stage{i}", "metaformer_block", channels, 1 if i == 1 else 2, (depth,), layer))
     stages.append(Stage("head", "pooled_head", widths[-1], single=True))
-    return StagedSpace(name, stages, paper=_POOLFORMER)
+    return StagedSpace(name, stages)
 
 
 _BASELINES = "Yu et al. 2022, arXiv:2210.13452"

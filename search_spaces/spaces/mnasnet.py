@@ -58,8 +58,6 @@ def mnasnet(
             *stages,
             one("head", "conv_bn_act", 1280, scaled=not early_strides, kernel=1, activation="relu"),
         ],
-        description="MnasNet with a choice of width, and of kernel, expansion, attention, depth and filters a stage.",
-        paper=_PAPER,
         width=width,
     )
 

@@ -46,8 +46,6 @@ def mobilenet_v2(
             stage("stage7", "inverted_residual", 320, 1, options=layer),
             end("head", out_channels=1280, options={"kernel": (1,), **conv}, min_channels=head_floor),
         ],
-        description="Inverted residuals with a choice of resolution, width, depth, kernel and expansion.",
-        paper="Sandler et al. 2018, arXiv:1801.04381",
         width=width,
         resolution=resolution,
     )
@@ -79,7 +77,7 @@ def mobilenet_v1(name: str = "mobilenet_v1", *, head: bool = False) -> StagedSpa
     ]
     stem = one("stem", "conv_bn_act", 32, 2, kernel=3, activation="relu6")
     last = [one("head", "conv_bn_act", 1024, least=1024, kernel=1, activation="relu6")] if head else []
-    return StagedSpace(name, [stem, *stages, *last], width=(0.25, 0.5, 0.75, 1.0, 1.25), paper=_V1)
+    return StagedSpace(name, [stem, *stages, *last], width=(0.25, 0.5, 0.75, 1.0, 1.25))
 
 
 def _v2_point(width: float, depth: float = 1.0) -> dict[str, Option]:

@@ -60,8 +60,6 @@ def mobilenet_v3(
             one("head", "conv_bn_act", 960, kernel=1, activation="hard_swish"),
             one("features", "pooled_conv_act", 1280, scaled=not early_strides, activation="hard_swish"),
         ],
-        description="MobileNetV3 with a choice of resolution, width, depth, kernel and expansion.",
-        paper=_OFA,
         width=width,
         resolution=resolution,
     )
@@ -78,7 +76,6 @@ def _large_point(width: float) -> dict[str, Option]:
 
 
 _V3 = "Howard et al. 2019, arXiv:1905.02244"
-_OFA = "Cai et al. 2020, arXiv:1908.09791"
 _table = mobilenet_v3_table
 _exact = tuple(
     r._replace(attention=r.attention.replace("se", "se_exact" if r.activation == "relu" else "se_exact_hard_swish"))

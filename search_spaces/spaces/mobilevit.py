@@ -29,7 +29,7 @@ def mobilevit(
         stages.append(Stage(f"stage{i}", "inverted_residual", width, 2, options=residual))
         stages.append(Stage(f"transformer{i}", "mobilevit", width, options=options, single=True))
     stages.append(Stage("head", "conv_bn_act", head, options={"kernel": (1,), **conv}, single=True))
-    return StagedSpace(name, stages, paper=_V1)
+    return StagedSpace(name, stages)
 
 
 def mobilevit_v2() -> StagedSpace:
@@ -44,7 +44,7 @@ def mobilevit_v2() -> StagedSpace:
     for i, (width, depth) in enumerate(((256, 2), (384, 4), (512, 3)), 3):
         stages.append(Stage(f"stage{i}", "inverted_residual", width, 2, options=residual))
         stages.append(Stage(f"transformer{i}", "mobilevit_v2", width, options={"layers": (depth,)}, single=True))
-    return StagedSpace("mobilevit_v2", stages, paper=_V2, width=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
+    return StagedSpace("mobilevit_v2", stages, width=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
 
 
 def _residual(expand: float) -> Options:

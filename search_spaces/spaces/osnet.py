@@ -24,7 +24,7 @@ def osnet(name: str = "osnet", *, stem_norm: str = "batch", norms: str = "bbbbbb
     last: Options = {"kernel": (1,), "activation": ("relu",)}
     stages.append(Stage("last", "conv_bn_act", 512, options=last, single=True))
     stages.append(Stage("head", "dense_head", 512, scaled=False, single=True))
-    return StagedSpace(name, stages, paper=_PAPER, width=(0.25, 0.5, 0.75, 1.0))
+    return StagedSpace(name, stages, width=(0.25, 0.5, 0.75, 1.0))
 
 
 _PAPER = "Zhou et al. 2019, arXiv:1905.00953"

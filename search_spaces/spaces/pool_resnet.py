@@ -16,7 +16,7 @@ def pool_resnet(
     options: Options = {"strided_conv": (strided_conv,)}
     for i, (width, depth) in enumerate(zip((256, 512, 1024, 2048), depths, strict=True), 1):
         stages.append(Stage(f"stage{i}", "pool_bottleneck", width, 1 if i == 1 else 2, (depth,), options))
-    return StagedSpace(name, stages, paper=_PAPER)
+    return StagedSpace(name, stages)
 
 
 _PAPER = "Han et al. 2022, arXiv:2202.02777"

@@ -23,7 +23,7 @@ def repvgg(
     for i, (width, factor, depth) in enumerate(zip(_WIDTHS, factors, depths, strict=True), 1):
         by_layer = tuple([groups if layer % 2 else 1 for layer in range(depth)])
         stages.append(row(f"stage{i}", "repvgg_block", int(width * factor), depth, 2, groups=by_layer))
-    return StagedSpace(name, stages, paper=_REPVGG)
+    return StagedSpace(name, stages)
 
 
 def mobileone(
@@ -47,7 +47,7 @@ def mobileone(
         stages.append(
             row(f"stage{i}", "mobileone_block", out_channels, depth, 2, branches=branches, attention=attention)
         )
-    return StagedSpace(name, stages, paper=_MOBILEONE)
+    return StagedSpace(name, stages)
 
 
 _REPVGG = "Ding et al. 2021, arXiv:2101.03697"

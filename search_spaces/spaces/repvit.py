@@ -27,7 +27,7 @@ def repvit(
         attention = tuple(["none" if layer % 2 else "se_of_8" for layer in range(depth)])
         stride = 1 if i == 1 else 2
         stages.append(row(f"stage{i}", "repvit_block", width, depth, stride, attention=attention, norm_last=norm_last))
-    return StagedSpace(name, stages, paper=_PAPER, classifier=distilled_classifier)
+    return StagedSpace(name, stages, classifier=distilled_classifier)
 
 
 _PAPER = "Wang et al. 2024, arXiv:2307.09283"

@@ -60,7 +60,7 @@ def resnet(
         "norm": ("instance" if ibn == "b" else norm,),
     }
     first = Stage("stem", "resnet_stem", stem_width, 2 if early_strides else 1, options=conv, single=True)
-    return StagedSpace(name, [first, *stages], paper=_PLAIN)
+    return StagedSpace(name, [first, *stages])
 
 
 def _last_instance(index: int, depth: int) -> str:

@@ -34,7 +34,7 @@ def simplenet(
         )
         for i, channels in enumerate(widths, 1)
     ]
-    return StagedSpace(name, stages, paper=_PAPER, width=(width,), classifier=max_classifier)
+    return StagedSpace(name, stages, width=(width,), classifier=max_classifier)
 
 
 def max_classifier(b: Builder, x: Value, classes: int) -> Value:

@@ -27,7 +27,7 @@ def unireplknet(
     for i, (depth, turn) in enumerate(zip(depths, kernels, strict=True)):
         by_layer = tuple([turn[layer % len(turn)] for layer in range(depth)])
         stages.append(row(f"stage{i + 1}", "unireplknet_block", width << i, depth, 2 if i else 1, kernel=by_layer))
-    return StagedSpace(name, [*stages, one("head", "pooled_head", width << 3)], paper=_PAPER)
+    return StagedSpace(name, [*stages, one("head", "pooled_head", width << 3)])
 
 
 _PAPER = "Ding et al. 2024, arXiv:2311.15599"

@@ -47,8 +47,6 @@ def vovnet(name: str = "vovnet", *, early_strides: bool = True, scale: float = 1
     return StagedSpace(
         name,
         [first, *stages],
-        description="One-shot aggregation with a choice of depth, widths, convolutions, identity and attention.",
-        paper=_V1,
     )
 
 

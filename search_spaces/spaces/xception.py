@@ -28,7 +28,7 @@ def xception(name: str = "xception", *, middle: int = 8, early_strides: bool = T
         Stage("exit1", "xception_residual", 1024, 2, options={**entry, "widen": (2,)}, single=True),
         Stage("exit2", "separable_conv", 2048, depth=(2,), rules={"out_channels": listed(1536, 2048)}),
     ]
-    return StagedSpace(name, stages, paper=_V1)
+    return StagedSpace(name, stages)
 
 
 def aligned_xception(
@@ -61,7 +61,7 @@ def aligned_xception(
             rules={"out_channels": listed(1536, 1536, 2048)},
         ),
     ]
-    return StagedSpace(name, stages, paper=_ALIGNED, classifier=activated_classifier if preact else classifier)
+    return StagedSpace(name, stages, classifier=activated_classifier if preact else classifier)
 
 
 def activated_classifier(b: Builder, x: Value, classes: int) -> Value:
