@@ -31,7 +31,7 @@ from search_spaces.blocks.large_kernel import unireplknet_block
 from search_spaces.blocks.large_small import biased_attention, large_small_conv, lsnet_block, lsnet_stem
 from search_spaces.blocks.learnable_spacing import learnable_spacing, learnable_spacing_block
 from search_spaces.blocks.mambaout import gated_cnn_block
-from search_spaces.blocks.metaformer import metaformer_block, separable_convolution
+from search_spaces.blocks.metaformer import inverted_separable_conv, metaformer_block
 from search_spaces.blocks.mixed_kernels import mixed_depthwise, mixed_inverted_residual, split_pointwise
 from search_spaces.blocks.mk_unet import multi_kernel_depthwise, multi_kernel_inverted_residual
 from search_spaces.blocks.mlp import mlp, pooled_head
@@ -148,7 +148,7 @@ BLOCKS: Mapping[str, Block] = {
     "convnext_v2_block": Block(convnext_v2_block, (24, 7, 4.0, 2, "gelu", True), "Woo et al. 2023, arXiv:2301.00808"),
     "inception_depthwise": Block(inception_depthwise, (), "Yu et al. 2023, arXiv:2303.16900"),
     "inception_next_block": Block(inception_next_block, (24, 3, 11, 0.125, 3.0, 2), "Yu et al. 2023, arXiv:2303.16900"),
-    "separable_convolution": Block(separable_convolution, (), "Yu et al. 2022, arXiv:2210.13452"),
+    "inverted_separable_conv": Block(inverted_separable_conv, (), "Yu et al. 2022, arXiv:2210.13452"),
     "metaformer_block": Block(
         metaformer_block,
         (24, "attention", 4.0, 2, "star_relu", 7, 3, 8, False, True),

@@ -28,7 +28,7 @@ def pooling(b: Builder, x: Value, pool: int = 3) -> Value:
     return b.op("sub", "sub", b.pool("pool", "avg_pool", x, pool, 1, pool // 2), x)
 
 
-def separable_convolution(b: Builder, x: Value, kernel: int = 7, activation: str = "star_relu") -> Value:
+def inverted_separable_conv(b: Builder, x: Value, kernel: int = 7, activation: str = "star_relu") -> Value:
     """Pointwise convolution to twice the channels, activation, depthwise and pointwise convolution, no bias.
 
     Sources: Yu et al. 2022 (ConvFormer), after Sandler et al. 2018, section 3.3.
@@ -59,7 +59,7 @@ MIXERS: Mapping[str, Callable[..., Value] | None] = {
     "identity": None,
     "random": random_mixing,
     "pooling": pooling,
-    "sep_conv": separable_convolution,
+    "sep_conv": inverted_separable_conv,
     "attention": head_attention,
 }
 """Every token mixer that a MetaFormer block can be told to use."""
