@@ -16,6 +16,7 @@ from latency_models.profile import profile_device
 from nas.admission import check_space, known
 from nas.datasets import DATASETS
 from search_spaces import Classification, Task, get_space
+from search_spaces.architecture import check_task
 from search_spaces.definition import SpaceReference, is_built_in, space_of
 
 
@@ -46,7 +47,7 @@ def profile_and_store(
     task = Task(facts.input_shape, Classification(facts.classes))
     check_space(reference, task)
     space = space_of(reference)
-    space.check_task(task)
+    check_task(space, task)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(f"profiling {device_name}", total=None)

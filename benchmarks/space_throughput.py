@@ -5,7 +5,7 @@ cold, with everything forgotten before each network; warm, new architectures aft
 memo (its entries are listed), as a random search goes; again, architectures that were built before, as a search
 comes back to them. Beside it what is worked out on request: the hash of the choices (ids) and of the network
 (fingerprints). PyTorch: the same networks as modules on the meta device, without memory for weights. Best of
-``--rounds`` rounds, because other processes only ever slow a round down.
+``--rounds`` short rounds, because other processes only ever slow a round down.
 """
 
 import argparse
@@ -27,15 +27,7 @@ from search_spaces.graph import Graph
 from search_spaces.torch_network import TorchNetwork
 
 TASK = Task((3, 32, 32), Classification(10))
-COLUMNS = {
-    "cold": "cold /s",
-    "warm": "warm /s",
-    "again": "again /s",
-    "memo_entries": "memo entries",
-    "ids": "ids /s",
-    "fingerprints": "fingerprints /s",
-    "pytorch": "PyTorch /s",
-}
+COLUMNS = ("cold", "warm", "again", "memo_entries", "ids", "fingerprints", "pytorch")
 
 
 def per_second(work: Callable[[int], object], count: int, rounds: int) -> float:
@@ -50,7 +42,8 @@ def per_second(work: Callable[[int], object], count: int, rounds: int) -> float:
 
 def measure(name: str, networks: int, rounds: int) -> dict[str, float]:
     space: Any = get_space(name)
-    few = max(1, networks // 10)
+    share = max(1, networks // 10)  # of a round
+    few = max(1, networks // 100)
 
     def costed(seed: int, count: int, forget: bool = False) -> Iterator[Graph]:
         rng = np.random.default_rng(seed)
@@ -69,21 +62,20 @@ def measure(name: str, networks: int, rounds: int) -> dict[str, float]:
     rates = {"cold": per_second(lambda number: consume(0, few, True), few, rounds)}
     consume(1, networks)
     entries = len(space.memo)
-    rates["warm"] = per_second(lambda number: consume(2 + number, networks), networks, rounds)
-    consume(0, few)
-    rates["again"] = per_second(lambda number: consume(0, few), few, rounds)
+    rates["warm"] = per_second(lambda number: consume(2 + number, share), share, rounds)
+    consume(0, share)
+    rates["again"] = per_second(lambda number: consume(0, share), share, rounds)
 
     rng = np.random.default_rng(0)
-    archs = [[space.sample(rng) for _ in range(few)] for _ in range(rounds)]
-    rates["ids"] = per_second(lambda number: [arch.id for arch in archs[number]], few, rounds)
-    graphs = [list(costed(100 + number, few)) for number in range(rounds)]
-    rates["fingerprints"] = per_second(lambda number: [g.fingerprint for g in graphs[number]], few, rounds)
-    some = graphs[0][: max(1, few // 10)]
+    archs = [[space.sample(rng) for _ in range(share)] for _ in range(rounds)]
+    rates["ids"] = per_second(lambda number: [arch.id for arch in archs[number]], share, rounds)
+    graphs = [list(costed(0, few)) for _ in range(rounds)]
+    rates["fingerprints"] = per_second(lambda number: [graph.fingerprint for graph in graphs[number]], few, rounds)
+    some = graphs[0][:5]
     with torch.device("meta"):
         rates["pytorch"] = per_second(lambda number: [TorchNetwork(graph) for graph in some], len(some), rounds)
-    return {
-        **{key: round(rate) if rate > 100 else round(rate, 1) for key, rate in rates.items()},
-        "memo_entries": entries,
+    return {key: round(rate) if rate > 100 else round(rate, 1) for key, rate in rates.items()} | {
+        "memo_entries": entries
     }
 
 
@@ -91,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", action="append", choices=SPACES, help="repeat for several; default: all")
     parser.add_argument("--networks", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     results = {name: measure(name, arguments.networks, arguments.rounds) for name in arguments.space or SPACES}
@@ -99,7 +91,7 @@ def main() -> None:
     if arguments.json:
         console.print_json(json.dumps(results))
         return
-    table = Table("space", *COLUMNS.values())
+    table = Table("a second", *(column.replace("_", " ") for column in COLUMNS))
     for name, row in results.items():
         table.add_row(name, *(f"{row[key]:,}" for key in COLUMNS))
     console.print(table)

@@ -18,7 +18,7 @@ from latency_models.predictors.table import UnitRecord, UnitTable
 from latency_models.profile_file import NetworkRecord, Profile, load_profile, save_profile
 from latency_models.report import accuracy_report
 from latency_models.runtimes import runtime_version
-from search_spaces.architecture import Architecture, SearchSpace
+from search_spaces.architecture import Architecture, SearchSpace, check_task
 from search_spaces.deploy import deploy
 from search_spaces.errors import InvalidSpec, NasError
 from search_spaces.graph import Graph
@@ -92,7 +92,7 @@ def profile_device(
     """
     if networks < LEAST_NETWORKS:
         raise InvalidSpec(f"{networks} networks", hint=f"at least {LEAST_NETWORKS}", field="networks")
-    space.check_task(task)
+    check_task(space, task)
     version = runtime_version(device.runtime)
     started = time.monotonic()
     session = _Session(device, seed, on_progress, should_stop, tuple(started + x * wall_seconds for x in _ENDS))

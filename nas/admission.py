@@ -12,6 +12,7 @@ from nas.scores import SCORES
 from nas.spec import SearchSpec
 from nas.strategies import STRATEGIES
 from search_spaces import Task
+from search_spaces.architecture import check_task
 from search_spaces.definition import SpaceDefinition, SpaceReference, space_of
 from search_spaces.definition_check import check_definition
 from search_spaces.errors import InvalidSpec, UnknownName, nearest
@@ -39,7 +40,7 @@ def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:
     space = space_of(spec.space)
     known(spec.strategy, STRATEGIES, "strategy", "strategy")
     known(spec.score, SCORES, "score", "score")
-    space.check_task(task)
+    check_task(space, task)
     baseline_architectures(spec.baselines, space)
     predictors = {}
     for device in spec.devices:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import InvalidArchitecture, nearest
+from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
 from search_spaces.graph import Graph
 from search_spaces.task import Task
 
@@ -73,9 +73,6 @@ class SearchSpace(Protocol):
     def validate(self, arch: Architecture) -> None:
         """Raises InvalidArchitecture where ``arch`` is not a canonical member."""
 
-    def check_task(self, task: Task) -> None:
-        """Raises InvalidSpec where the networks of the space do not fit the task."""
-
     def encode(self, arch: Architecture) -> Codes:
         """(choices,) whole numbers: 0 where inactive, else 1 + the option's index. Injective."""
 
@@ -95,6 +92,18 @@ class SearchSpace(Protocol):
         """The active choices."""
 
     def from_dict(self, values: Mapping[str, Any]) -> Architecture: ...
+
+
+def check_task(space: SearchSpace, task: Task) -> None:
+    """Raises InvalidSpec where the networks of the space do not fit the task."""
+    try:
+        space.graph(space.smallest(), task)
+    except InvalidGraph as error:
+        raise InvalidSpec(
+            f"space {space.name} does not fit inputs of shape {task.input_shape}: {error.message}",
+            hint="choose a space for this input size, or its variant for small images (early_strides=false)",
+            field="space",
+        ) from None
 
 
 def option_index(choice: Choice, value: Any) -> int:

@@ -92,7 +92,7 @@ class Builder:
             ids = tuple([value[0] for value in inputs])
             shapes = tuple([value[1] for value in inputs])
         try:
-            facts = _facts(op, attrs, shapes)
+            facts = _facts(op, attrs, shapes) if attrs else _plain_facts(op, shapes)
         except InvalidGraph as error:
             raise InvalidGraph(f"{name}: {error.message}", hint=error.hint) from None
         return self._add(name, op, ids, facts, weights)
@@ -386,6 +386,12 @@ def _conv_facts(
     return _facts("conv", attrs, (in_shape,))
 
 
+@lru_cache(maxsize=4096)
+def _plain_facts(op: str, in_shapes: tuple[Shape, ...]) -> _Facts:
+    """Of an op without attributes."""
+    return _facts(op, _NO_ATTRS, in_shapes)
+
+
 @lru_cache(maxsize=4096, typed=True)
 def _batch_norm_facts(in_shape: Shape, eps: float, momentum: float) -> _Facts:
     return _facts("batch_norm", {"eps": eps, "momentum": momentum}, (in_shape,))
@@ -395,6 +401,7 @@ def forget_layers() -> None:
     """Empties the caches of layers, which all builders of a process share."""
     _conv_facts.cache_clear()
     _batch_norm_facts.cache_clear()
+    _plain_facts.cache_clear()
 
 
 def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:

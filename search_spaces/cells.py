@@ -12,7 +12,7 @@ from search_spaces.architecture import Architecture, Choice, Codes, Option, opti
 from search_spaces.blocks.cell_ops import CELL_OPERATIONS
 from search_spaces.builder import Memo
 from search_spaces.cell_stack import Nodes, Stacking
-from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
+from search_spaces.errors import InvalidArchitecture, InvalidSpec, nearest
 from search_spaces.graph import Graph
 from search_spaces.task import Classification, Task
 
@@ -142,16 +142,6 @@ class CellSpace:
             option_index(choice, value)
         if arch != self._canonical(list(arch.values)):
             raise InvalidArchitecture("the halves of a node are not in order", hint="lower input, then operation first")
-
-    def check_task(self, task: Task) -> None:
-        try:
-            self.graph(self.smallest(), task)
-        except InvalidGraph as error:
-            raise InvalidSpec(
-                f"space {self.name} does not fit inputs of shape {task.input_shape}: {error.message}",
-                hint="choose another stem, or a space for this input size",
-                field="space",
-            ) from None
 
     def encode(self, arch: Architecture) -> Codes:
         values = zip(self.choices, arch.values, strict=True)

@@ -61,11 +61,6 @@ def _weight_elements(graph: Graph) -> int:
     return sum(entries.values())
 
 
-def readers(graph: Graph) -> tuple[int, ...]:
-    """How many primitive ops read each value, by id; being an output of the graph does not count."""
-    return _liveness(graph).uses
-
-
 def _liveness(graph: Graph) -> _Liveness:
     found: _Liveness | None = graph._cache.get("liveness")
     if found is None:
@@ -74,10 +69,9 @@ def _liveness(graph: Graph) -> _Liveness:
 
 
 def _analyse(graph: Graph) -> _Liveness:
-    if _is_line(graph):
-        ends = len(graph.items)
-        elements = [prod(item[4][0]) for item in graph.items]
-        return _Liveness((prod(graph.inputs[0]), *elements), (*(1,) * ends, 0), (*range(ends), -1), True)
+    line = _analyse_line(graph)
+    if line is not None:
+        return line
     sizes = [prod(shape) for shape in graph.inputs]
     uses = [0] * len(sizes)
     last = [-1] * len(sizes)
@@ -103,14 +97,17 @@ def _analyse(graph: Graph) -> _Liveness:
     return _Liveness(tuple(sizes), tuple(uses), tuple(last), False)
 
 
-def _is_line(graph: Graph) -> bool:
-    """Whether the graph is one primitive op after the other."""
-    if graph.outputs != (len(graph.items),) or len(graph.inputs) != 1:
-        return False
-    for index, (_, op, inputs, _, _, _) in enumerate(graph.items):
+def _analyse_line(graph: Graph) -> _Liveness | None:
+    """The liveness of one primitive op after the other, as most blocks are; None for any other graph."""
+    end = len(graph.items)
+    if graph.outputs != (end,) or len(graph.inputs) != 1:
+        return None
+    sizes = [prod(graph.inputs[0])]
+    for index, (_, op, inputs, _, shapes, _) in enumerate(graph.items):
         if inputs != (index,) or not isinstance(op, str):
-            return False
-    return True
+            return None
+        sizes.append(prod(shapes[0]))
+    return _Liveness(tuple(sizes), (*(1,) * end, 0), (*range(end), -1), True)
 
 
 def _line_peak(graph: Graph, state: int) -> int:

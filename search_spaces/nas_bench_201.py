@@ -14,7 +14,7 @@ from search_spaces.blocks.cell_ops import relu_conv_bn
 from search_spaces.blocks.conv import conv_bn
 from search_spaces.blocks.residual import reduction_residual
 from search_spaces.builder import Builder, Memo, Signature, Value
-from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
+from search_spaces.errors import InvalidArchitecture, nearest
 from search_spaces.graph import Graph
 from search_spaces.task import Task, classifier
 
@@ -81,16 +81,6 @@ class NasBench201:
     @property
     def ordered(self) -> bool:
         return True
-
-    def check_task(self, task: Task) -> None:
-        try:
-            self.graph(self.smallest(), task)
-        except InvalidGraph as error:
-            raise InvalidSpec(
-                f"space {self.name} does not fit inputs of shape {task.input_shape}: {error.message}",
-                hint="it halves the size twice: at least 4 x 4 pixels",
-                field="space",
-            ) from None
 
     def encode(self, arch: Architecture) -> Codes:
         return np.array([1 + OPERATIONS.index(str(value)) for value in arch.values], dtype=np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 from search_spaces.architecture import Architecture, Choice, Codes, Option, option_index, parse_option
 from search_spaces.builder import Builder, Memo, Value
 from search_spaces.drop_path import with_drop_path
-from search_spaces.errors import InvalidArchitecture, InvalidGraph, InvalidSpec, nearest
+from search_spaces.errors import InvalidArchitecture, InvalidGraph, nearest
 from search_spaces.graph import Graph
 from search_spaces.stage import Candidate, Layout, Options, Stage, lay_out, listed
 from search_spaces.task import Classification, Classifier, Task, classifier
@@ -174,16 +174,6 @@ class StagedSpace:
                 raise InvalidArchitecture(
                     f"{name}={values[position]!r} is inactive at the other choices", hint="leave it out", field=name
                 )
-
-    def check_task(self, task: Task) -> None:
-        try:
-            self.graph(self.smallest(), task)
-        except InvalidGraph as error:
-            raise InvalidSpec(
-                f"space {self.name} does not fit inputs of shape {task.input_shape}: {error.message}",
-                hint="choose a space for this input size",
-                field="space",
-            ) from None
 
     def encode(self, arch: Architecture) -> Codes:
         codes = [0 if v is None else 1 + c.options.index(v) for c, v in zip(self.choices, arch.values, strict=True)]
