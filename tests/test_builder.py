@@ -55,6 +55,36 @@ def test_true_is_not_one_in_the_memo() -> None:
     assert len({id(g) for g in graphs}) == 3
 
 
+def test_a_chain_is_as_many_calls_of_block() -> None:
+    memo = Memo()
+    kinds = (int, bool)
+    calls = [
+        ("one", (double_conv, kinds), (4, True)),
+        ("same", (nothing, ()), ()),
+        ("stage.two", (double_conv, kinds), (8, False)),
+        ("stage.three", (double_conv, kinds), (8, False)),
+    ]
+    b, other = Builder([(4, 8, 8)], memo), Builder([(4, 8, 8)], memo)
+    chained = b.build(b.linear("fc", b.op("flat", "flatten", b.chain(b.inputs[0], calls)), 2))
+    x = other.inputs[0]
+    for name, (fn, _), args in calls:
+        x = other.block(name, fn, x, *args)
+    single = other.build(other.linear("fc", other.op("flat", "flatten", x), 2))
+    assert chained.items == single.items
+    assert (chained.params, chained.macs) == (single.params, single.macs)
+    assert chained.outputs == single.outputs
+
+
+def test_a_chain_keeps_names_apart_and_says_which_block_fails() -> None:
+    call = ("one", (double_conv, (int, bool)), (4, True))
+    b = Builder([(4, 8, 8)])
+    with pytest.raises(InvalidGraph, match="used twice"):
+        b.chain(b.inputs[0], [call, call])
+    b = Builder([(4, 8, 8)])
+    with pytest.raises(InvalidGraph, match=r"two\.first"):
+        b.chain(b.inputs[0], [call, ("two", (double_conv, (int, bool)), (0, True))])
+
+
 def test_memo_is_bounded() -> None:
     memo = Memo(limit=3)
     for channels in range(1, 20):
