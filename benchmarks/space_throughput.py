@@ -1,9 +1,9 @@
 """Networks a second, one thread: sample an architecture, build its graph, read params, MACs and peak memory.
 
 For every space (``--space``: some of them), on 32 x 32 images or the resolution that the architecture chooses:
-cold, with everything forgotten before each network; warm, new architectures after ``--networks`` others filled the
-memo (its entries are listed), as a random search goes; again, architectures that were built before, as a search
-comes back to them. Beside it what is worked out on request: the hash of the choices (ids) and of the network
+cold, with the memo emptied before each network (first: and the facts of single layers that a process keeps);
+warm, new architectures after ``--networks`` others filled the memo (its entries are listed), as a random search
+goes; again, architectures that were built before, as a search comes back to them. Beside it what is worked out on request: the hash of the choices (ids) and of the network
 (fingerprints). PyTorch: the same networks as modules on the meta device, without memory for weights. Best of
 ``--rounds`` short rounds, because other processes only ever slow a round down.
 """
@@ -27,7 +27,7 @@ from search_spaces.graph import Graph
 from search_spaces.torch_network import TorchNetwork
 
 TASK = Task((3, 32, 32), Classification(10))
-COLUMNS = ("cold", "warm", "again", "memo_entries", "ids", "fingerprints", "pytorch")
+COLUMNS = ("first", "cold", "warm", "again", "memo_entries", "ids", "fingerprints", "pytorch")
 
 
 def per_second(work: Callable[[int], object], count: int, rounds: int) -> float:
@@ -45,21 +45,25 @@ def measure(name: str, networks: int, rounds: int) -> dict[str, float]:
     share = max(1, networks // 10)  # of a round
     few = max(1, networks // 100)
 
-    def costed(seed: int, count: int, forget: bool = False) -> Iterator[Graph]:
+    def costed(seed: int, count: int, forget: str = "") -> Iterator[Graph]:
         rng = np.random.default_rng(seed)
         for _ in range(count):
             if forget:
                 space.memo.entries.clear()
+            if forget == "first":
                 forget_layers()
             graph = space.graph(space.sample(rng), TASK)
             _ = graph.params, graph.macs, peak_memory_bytes(graph)
             yield graph
 
-    def consume(seed: int, count: int, forget: bool = False) -> None:
+    def consume(seed: int, count: int, forget: str = "") -> None:
         for _ in costed(seed, count, forget):
             pass
 
-    rates = {"cold": per_second(lambda number: consume(0, few, True), few, rounds)}
+    rates = {
+        "first": per_second(lambda number: consume(0, few, "first"), few, rounds),
+        "cold": per_second(lambda number: consume(0, few, "cold"), few, rounds),
+    }
     consume(1, networks)
     entries = len(space.memo)
     rates["warm"] = per_second(lambda number: consume(2 + number, share), share, rounds)
