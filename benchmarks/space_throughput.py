@@ -3,9 +3,10 @@
 For every space (``--space``: some of them), on 32 x 32 images or the resolution that the architecture chooses:
 cold, with the memo emptied before each network (first: and the facts of single layers that a process keeps);
 warm, new architectures after ``--networks`` others filled the memo (its entries are listed), as a random search
-goes; again, architectures that were built before, as a search comes back to them. Beside it what is worked out on request: the hash of the choices (ids) and of the network
-(fingerprints). PyTorch: the same networks as modules on the meta device, without memory for weights. Best of
-``--rounds`` short rounds, because other processes only ever slow a round down.
+goes; again, architectures that were built before, as a search comes back to them. Beside it what is worked out on
+request: the hash of the choices (ids) and of the network (fingerprints). PyTorch: the same networks as modules on
+the meta device, without memory for weights. Best of ``--rounds`` short rounds, because other processes only ever
+slow a round down.
 """
 
 import argparse
