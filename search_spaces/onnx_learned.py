@@ -7,14 +7,11 @@ deployed graph has plain convolutions in their place.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from search_spaces.graph import Node, Shape
-
-if TYPE_CHECKING:
-    from search_spaces.onnx_graph import Writer
+from search_spaces.onnx_writer import Writer
 
 
 def _hats(w: Writer, node: Node, position: str, axis: int, size: int, part: str) -> str:

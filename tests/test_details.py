@@ -21,7 +21,8 @@ from search_spaces.graph import Graph, Shape
 from search_spaces.onnx_graph import to_onnx
 from search_spaces.ops import binomial
 from search_spaces.staged import Candidate, Stage, StagedSpace, listed
-from search_spaces.torch_network import DropPath, TorchNetwork, load_numpy_weights, numpy_weights
+from search_spaces.torch_modules import DropPath
+from search_spaces.torch_network import TorchNetwork, load_numpy_weights, numpy_weights
 
 DOWNSAMPLED = {
     "inverted_residual": (24, 3, 4, 2, "se", "relu"),

@@ -10,7 +10,8 @@ from support_networks import assert_same
 from search_spaces import get_space
 from search_spaces.builder import Builder
 from search_spaces.deploy import deploy
-from search_spaces.onnx_graph import ONNX, to_onnx
+from search_spaces.onnx_graph import to_onnx
+from search_spaces.onnx_ops import ONNX
 from search_spaces.ops import OPS
 from search_spaces.torch_network import TORCH, TorchNetwork
 
