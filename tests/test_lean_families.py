@@ -14,6 +14,7 @@ from search_spaces.errors import InvalidGraph
 from search_spaces.graph import Graph
 from search_spaces.spaces.fasternet import fasternet
 from search_spaces.spaces.ghostnet import ghostnet
+from search_spaces.task import classifier
 from search_spaces.torch_network import TorchNetwork
 
 TASK = Task((3, 224, 224), Classification(1000))
@@ -179,3 +180,34 @@ def test_partial_attention_makes_partialnet_of_fasternet() -> None:
     ops = [node.op for node in graph.nodes]
     assert (ops.count("global_std_pool"), ops.count("softmax"), ops.count("hard_sigmoid")) == (11, 2, 24)
     assert graph.matmul_macs == 2 * 2 * 49 * 49 * 192
+
+
+def test_skip_blocks_carry_the_first_map_past_the_groups_of_skipnet() -> None:
+    """The counts are those of the published rows: kernel, expansion, channels, attention, activation, stride."""
+    groups = [
+        [
+            *((3, 4, 24, "none", "relu", 2), (3, 3, 24, "none", "relu", 1), (5, 3, 40, "se", "relu", 2)),
+            *((5, 3, 40, "se", "relu", 1), (5, 6, 40, "se", "hard_swish", 1)),
+        ],
+        [(3, 6, 80, "none", "hard_swish", 2), (3, 2.5, 80, "none", "hard_swish", 1)]
+        + [(3, 2.3, 80, "none", "hard_swish", 1)] * 2,
+        [(3, 6, 112, "se", "hard_swish", 1)] * 2
+        + [(5, 6, 160, "se", "hard_swish", 2)]
+        + [(5, 6, 160, "se", "hard_swish", 1)] * 2,
+    ]
+    skips = [(40, 5, 6.0, 4), (80, 3, 2.3, 8)]
+    b = Builder([(3, 224, 224)])
+    x = b.block("stem", BLOCKS["conv_bn_act"].function, b.inputs[0], 16, 3, 2, "hard_swish")
+    inverted = BLOCKS["inverted_residual"].function
+    first = x = b.block("base", inverted, x, 16, 3, 1, 1, "none", "relu", 1, True)
+    for number, rows in enumerate(groups):
+        for layer, (kernel, expand, channels, attention, activation, stride) in enumerate(rows):
+            arguments = (channels, kernel, expand, stride, attention, activation)
+            x = b.block(f"group{number}.layer{layer}", inverted, x, *arguments)
+        if number < len(skips):
+            skip = b.block(f"skip{number}", BLOCKS["pooled_inverted_residual"].function, first, *skips[number])
+            x = b.op(f"sum{number}", "add", x, skip)
+    x = b.block("head", BLOCKS["conv_bn_act"].function, x, 960, 1, 1, "hard_swish")
+    x = b.block("features", BLOCKS["pooled_conv_act"].function, x, 1280, "hard_swish")
+    graph = b.build(b.block("classifier", classifier, x, 1000))
+    assert (graph.params, graph.macs) == (5_532_352, 236_622_048)

@@ -60,6 +60,7 @@ from search_spaces.blocks.residual import (
 from search_spaces.blocks.rexnet import normed_squeeze_excite, rexnet_bottleneck
 from search_spaces.blocks.shift import shift_bottleneck
 from search_spaces.blocks.simple import simple_layer
+from search_spaces.blocks.skipnet import pooled_inverted_residual
 from search_spaces.blocks.squeeze_excite import effective_squeeze_excite, efficient_channel_attention, squeeze_excite
 from search_spaces.blocks.star import star_block, star_stem
 from search_spaces.blocks.subspace_attention import subspace_attention
@@ -207,6 +208,9 @@ BLOCKS: Mapping[str, Block] = {
     ),
     "simple_layer": Block(simple_layer, (24, 1, 1, True), "Hasanpour et al. 2016, arXiv:1608.06037"),
     "emo_stem": Block(emo_stem, (24,), "Zhang et al. 2023, arXiv:2301.01146"),
+    "pooled_inverted_residual": Block(
+        pooled_inverted_residual, (24, 5, 2.3, 4), "Abrahamyan et al. 2021, arXiv:2107.11170"
+    ),
     "inverted_residual_attention": Block(
         inverted_residual_attention, (16, 5, 3.0, 1, "both", 8, 7), "Zhang et al. 2024, arXiv:2412.06674"
     ),
