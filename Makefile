@@ -14,7 +14,7 @@ help:
 	@echo "make install-all  the same, and ExecuTorch and the PostgreSQL driver"
 	@echo "make demo         a real search on handwritten digits, from HTTP to a checked ONNX file, in ./demo"
 	@echo "make test         lint, types, import contracts, tests"
-	@echo "make conformance  every option of every block, more networks of every space: about 10 min"
+	@echo "make conformance  every option of every block, more networks of every space: about 15 min"
 	@echo "make lint         the same without the tests"
 	@echo "make format       let ruff rewrite the sources"
 	@echo "make clean        remove .venv, ./demo and the caches"
