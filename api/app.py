@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from api import handlers
 from api.body_limit import BodyLimit
 from api.db import open_database
-from api.routes import catalogue, exports, health, pages, searches, spaces, trials
+from api.routes import agents, catalogue, estimates, exports, health, pages, searches, spaces, trials
 from api.schemas import ErrorOut
 from api.settings import Settings
 
@@ -36,7 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     handlers.install(app)
-    for module in (health, searches, trials, exports, spaces, catalogue, pages):
+    for module in (health, searches, trials, exports, spaces, agents, estimates, catalogue, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api import cli_space
+from api import cli_agent, cli_estimate, cli_space
 from api.cli_common import (
     URL,
     DataDirOption,
@@ -21,6 +21,7 @@ from api.cli_common import (
     print_json,
     read_space_file,
     reported,
+    settings_of,
     stderr,
     stdout,
 )
@@ -37,6 +38,9 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_space.app, name="space")
+app.add_typer(cli_agent.app, name="agents")
+app.command("agent")(cli_agent.agent)
+app.command()(cli_estimate.estimate)
 
 SearchArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a search (s_...).")]
 WATCH_SECONDS = 7 * 24 * 3600.0
@@ -70,7 +74,7 @@ def up(
     """Start the service on this machine and run until Ctrl-C or SIGTERM."""
     from api.supervisor import run_service
 
-    settings = _settings(host=host, port=port, data_dir=data_dir)
+    settings = settings_of(host=host, port=port, data_dir=data_dir)
     console = stderr()
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     console.print(f"service   http://{shown}:{settings.port}", markup=False)
@@ -79,21 +83,6 @@ def up(
     console.print("Ctrl-C ends it; a running search goes on at the next start.", style="dim")
     code = run_service(settings, say=lambda line: console.print(line, markup=False, soft_wrap=True))
     raise typer.Exit(code)
-
-
-def _settings(**given: Any) -> Any:
-    """The settings of the environment, with what was given on the command line."""
-    from pydantic import ValidationError
-
-    from api.settings import Settings
-    from search_spaces.errors import InvalidSpec
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidSpec(f"setting {name}: {first['msg']}", hint=f"see HWNAS_{name.upper()}") from error
 
 
 @app.command()
@@ -299,24 +288,30 @@ def spaces(url: UrlOption = URL, as_json: JsonOption = False) -> None:
 @app.command()
 @reported
 def profile(
-    device: Annotated[str, typer.Option(help="Device, for example local-onnxruntime.")],
+    device: Annotated[str, typer.Option(help="Device, for example local-onnxruntime, or one of an agent.")],
     space: Annotated[str | None, typer.Option(help="Name of a search space, built in or stored.")] = None,
     file: SpaceFileOption = None,
-    dataset: Annotated[str, typer.Option(help="Data set: it sets the input's shape and the classes.")] = "digits",
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set: it sets the input and the classes.", show_default="digits")
+    ] = None,
+    input: Annotated[str | None, typer.Option(help="Instead: CHANNELSxHEIGHTxWIDTH.")] = None,
+    classes: Annotated[int, typer.Option(min=2, max=100_000, help="Outputs, with --input.")] = 10,
+    minutes: Annotated[float, typer.Option(min=0.01, max=1000, help="About how long to time.")] = 6.0,
     data_dir: DataDirOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which networks are measured.")] = 0,
 ) -> None:
-    """Measure a device for a space, in this process, and store the profile for the service."""
-    from api.console import report_view
-    from api.profiling import known_space, profile_and_store
+    """Measure a device for a space and store the profile for the service. Ctrl-C loses nothing: start it again."""
+    from api.console import accuracy_view
+    from api.profiling import known_space, profile_and_store, task_for
     from search_spaces.errors import InvalidSpec
 
     if (space is None) == (file is None):
         raise InvalidSpec("give either --space or --file", hint="the name of a space, or the file of a definition")
-    settings = _settings(data_dir=data_dir)
+    task = task_for(dataset, cli_space.parse_shape(input) if input else None, classes)
+    settings = settings_of(data_dir=data_dir)
     reference = read_space_file(file) if file else known_space(settings, space or "")
-    report = profile_and_store(settings, device, reference, dataset, seed=seed, console=stderr())
-    stdout().print(report_view(report))
+    found = profile_and_store(settings, device, reference, task, seed=seed, minutes=minutes, console=stderr())
+    stdout().print(accuracy_view(found.report))
 
 
 if __name__ == "__main__":

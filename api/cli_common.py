@@ -72,6 +72,21 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+def settings_of(**given: Any) -> Any:
+    """The settings of the environment, with what was given on the command line."""
+    from pydantic import ValidationError
+
+    from api.settings import Settings
+    from search_spaces.errors import InvalidSpec
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidSpec(f"setting {name}: {first['msg']}", hint=f"see HWNAS_{name.upper()}") from error
+
+
 def read_space_file(path: Path) -> "SpaceDefinition":
     """The definition in a file (``-``: standard input): JSON where its name ends so, else YAML."""
     from search_spaces.definition_text import read_definition

@@ -151,10 +151,26 @@ class Client:
             raise
         return path
 
+    def estimate(self, asked: Mapping[str, Any]) -> Json:
+        """What a network costs on a device: the body and the answer of ``POST /v1/estimates``."""
+        return self._request("POST", "/v1/estimates", json=dict(asked))
+
     # catalogue and service
 
     def devices(self) -> list[Json]:
         return list(self._items("/v1/devices", {}))
+
+    def agents(self) -> list[Json]:
+        """The agents of remote devices."""
+        return list(self._items("/v1/agents", {}))
+
+    def add_agent(self, name: str) -> Json:
+        """Make an agent; ``token`` is told only now."""
+        return self._request("POST", "/v1/agents", json={"name": name})
+
+    def remove_agent(self, name: str) -> None:
+        """Forget an agent; its token is worth nothing from then on."""
+        self._request("DELETE", f"/v1/agents/{_quote(name)}")
 
     def spaces(self) -> list[Json]:
         """Every search space, built in and stored."""

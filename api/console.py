@@ -187,12 +187,30 @@ def devices_table(devices: Sequence[Json]) -> Table:
         table.add_column(name, justify="right" if name in ("threads", "batch") else "left")
     for device in devices:
         state = Text("available", style="green") if device["available"] else Text("not available", style="dim")
+        if device["kind"] == "analytic":
+            state = Text("analytic", style="cyan")
+            if device["precision"] == device["facts"]["precision"]:
+                state.append(f"\n{device['facts']['description']}", style="dim")
         if not device["available"] and device["install"]:
             state.append(f"\n{device['install']}", style="dim")
         spaces = ", ".join(dict.fromkeys(profile["space"] for profile in device["profiles"]))
-        batch = f"{device['batch_size']:,}"
-        row = (device["name"], device["runtime"], device["precision"], str(device["threads"]), batch)
-        table.add_row(*(Text(value) for value in row), state, Text(spaces or NOTHING))
+        row = [device[key] for key in ("name", "runtime", "precision", "threads", "batch_size")]
+        shown = [NOTHING if value is None else f"{value:,}" if isinstance(value, int) else value for value in row]
+        table.add_row(*map(Text, shown), state, Text(spaces or NOTHING))
+    return table
+
+
+def agents_table(agents: Sequence[Json]) -> Table:
+    """Agents: when each was last heard of, and what it runs on."""
+    table = _table()
+    for name in ("agent", "state", "last seen", "onnxruntime", "threads", "cpu"):
+        table.add_column(name, justify="right" if name == "threads" else "left")
+    for agent in agents:
+        state = Text("connected", style="green") if agent["connected"] else Text("not connected", style="dim")
+        seen = when(agent["last_seen_at"]) if agent["last_seen_at"] else "never"
+        threads = NOTHING if agent["threads"] is None else str(agent["threads"])
+        facts = (seen, agent["runtime_version"] or NOTHING, threads, agent["cpu"] or NOTHING)
+        table.add_row(Text(agent["name"]), state, *map(Text, facts))
     return table
 
 
@@ -231,6 +249,27 @@ def report_view(report: Json) -> RenderableType:
         for i, one in enumerate(values):
             facts.add_row("" if i else name.replace("_", " "), Text(report_value(one)))
     return facts
+
+
+def accuracy_view(report: Json) -> RenderableType:
+    """How good a profile is, on networks that it was not fitted on, beside how well the measurement itself repeats."""
+    table = _table(caption=f"{report['units_timed']:,} of {report['units_found']:,} blocks timed")
+    table.add_column(
+        f"{report['networks']:,} unseen networks, {report['fastest_ms']:.3g} to {report['slowest_ms']:.3g} ms"
+    )
+    table.add_column("predicted", justify="right")
+    table.add_column("measured twice", justify="right")
+    again = {"within_5": f"{report['repeatability_within_5']:.0%}", "mean_error": f"{report['repeatability_mean']:.2%}"}
+    for name, label in (
+        ("within_5", "within ±5 %"),
+        ("within_10", "within ±10 %"),
+        ("mean_error", "mean error"),
+        ("p95_error", "95th percentile error"),
+    ):
+        value = report[name]
+        table.add_row(label, f"{value:.0%}" if name.startswith("within") else f"{value:.2%}", again.get(name, ""))
+    table.add_row("rank correlation (Spearman)", f"{report['spearman']:.3f}", "")
+    return table
 
 
 def _is_list(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """What endpoints ask for: the settings, the database, and sessions that end with the endpoint."""
 
+import threading
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -8,6 +9,9 @@ from sqlalchemy.orm import Session
 
 from api.db import Database
 from api.settings import Settings
+
+SPACES_LOCK = threading.Lock()
+"""Held while networks are built: the memo of a space, and what a predictor remembers, belong to one thread."""
 
 
 def get_settings(request: Request) -> Settings:

@@ -10,6 +10,7 @@ from search_spaces.errors import (
     InvalidSpec,
     NasError,
     SpaceExhausted,
+    StorageFull,
     TrainingFailed,
     UnknownName,
 )
@@ -21,6 +22,10 @@ class NotFound(NasError):
 
 class Conflict(NasError):
     """A request that the present state does not allow."""
+
+
+class Unauthorized(NasError):
+    """An agent without its token."""
 
 
 class InvalidQuery(NasError):
@@ -37,6 +42,7 @@ class ErrorKind(NamedTuple):
 KINDS: dict[type[NasError], ErrorKind] = {
     NotFound: ErrorKind(404, "not_found"),
     Conflict: ErrorKind(409, "conflict"),
+    Unauthorized: ErrorKind(401, "unauthorized"),
     InvalidQuery: ErrorKind(422, "invalid_query"),
     UnknownName: ErrorKind(422, "unknown_name"),
     InvalidSpec: ErrorKind(422, "invalid_spec"),
@@ -46,6 +52,7 @@ KINDS: dict[type[NasError], ErrorKind] = {
     DeviceUnavailable: ErrorKind(409, "device_unavailable"),
     TrainingFailed: ErrorKind(500, "training_failed"),
     CorruptFile: ErrorKind(500, "corrupt_file"),
+    StorageFull: ErrorKind(507, "storage_full"),
     NasError: ErrorKind(422, "invalid_request"),
 }
 

@@ -20,11 +20,16 @@ TITLES = {
     "macs": "MACs",
     "peak_memory_bytes": "peak memory",
     "weight_bytes": "weights",
+    "energy_mj": "energy",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
 }
 UNITS = {"fraction": "", "count": ""}
 ALWAYS_SHOWN = ("accuracy", "test_accuracy", "latency_ms", "params", "macs")
 _FACTS = {**METRICS, "test_accuracy": Metric("top-1 accuracy on the test part", "fraction", "trained", "maximize")}
 """The metrics, and one that is shown but can neither be optimised nor bounded."""
+LIMITS = {"flash_bytes": "of flash", "ram_bytes": "of RAM", "macs": "MACs a call"}
+TIMES = "×"  # noqa: RUF001 (a multiplication sign)
 NOTHING = "–"  # noqa: RUF001 (a dash for a figure that is not known)
 
 
@@ -59,7 +64,7 @@ class Cell(NamedTuple):
 def front_columns(spec: Json, items: Sequence[Json]) -> list[Column]:
     """The columns of a table of trials: what the search optimises, then what one always wants to see.
 
-    A device's figure has two columns, measured (once there is one) and predicted.
+    A device's figure has two columns, measured (once there is one) and predicted; that of an analytic device one.
     """
     keys = [key for key in _keys(items) if _wanted(key, spec)]
     found = []
@@ -68,7 +73,11 @@ def front_columns(spec: Json, items: Sequence[Json]) -> list[Column]:
         facts = _FACTS[metric]
         title, unit = TITLES.get(metric, metric), UNITS.get(facts.unit, facts.unit)
         decimals = _decimals(facts.unit, [item["metrics"][key] for item in items if key in item["metrics"]])
-        measured = any(item["metrics"].get(key, {}).get("source") == "measured" for item in items)
+        sources = {item["metrics"].get(key, {}).get("source") for item in items}
+        measured = "measured" in sources
+        if facts.kind == "device" and "analytic" in sources:
+            found.append(Column("metrics", key, metric, device, f"analytic {title}", unit, decimals))
+            continue
         if facts.kind != "device" or measured:
             found.append(Column("metrics", key, metric, device, title, unit, decimals))
         if facts.kind == "device":
@@ -91,12 +100,12 @@ def _wanted(key: str, spec: Json) -> bool:
 
 
 def cell(item: Json, column: Column) -> Cell:
-    """The figure of an item in a column; a column of measured figures shows no predicted one."""
+    """The figure of an item in a column; a column of measured (or analytic) figures shows no predicted one."""
     estimate = item[column.field].get(column.key)
     if estimate is None:
         return Cell(NOTHING)
     kind = _FACTS[column.metric].kind
-    if kind == "device" and column.field == "metrics" and estimate["source"] != "measured":
+    if kind == "device" and column.field == "metrics" and estimate["source"] == "predicted":
         return Cell(NOTHING)
     error = estimate.get("error")
     shown = number(error, column.decimals) if error is not None and kind != "arithmetic" else ""
@@ -135,6 +144,51 @@ def _decimals(unit: str, estimates: Sequence[Json]) -> int:
 def significant_decimals(value: float) -> int:
     """The decimals that show three significant digits of a value, at most six."""
     return max(0, min(6, 2 - math.floor(math.log10(abs(value))))) if value else 2
+
+
+def short(value: float) -> str:
+    """A number in few characters, three digits and a power of a thousand: ``1.23M``."""
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share: ``12.3%``; a very small one with two digits that count."""
+    if 0 < share < 10 ** -(decimals + 2):
+        return f"{100 * share:.2g}%"
+    return f"{share:.{decimals}%}"
+
+
+def with_error(estimate: Json, decimals: int) -> str:
+    """An estimate with the half-width of its interval, where that is known."""
+    error = f" ±{number(estimate['error'], decimals)}" if estimate["error"] is not None else ""
+    return number(estimate["value"], decimals) + error
+
+
+def binary(size_bytes: float) -> str:
+    """A size of memory: ``5.74 MiB``."""
+    for limit, unit in ((1024**3, "GiB"), (1024**2, "MiB")):
+        if size_bytes >= limit:
+            return f"{size_bytes / limit:,.2f} {unit}"
+    return f"{size_bytes / 1024:,.1f} KiB"
+
+
+def times(ratio: float | None) -> str:
+    """A ratio: ``1.3x``; a dash if unknown."""
+    return NOTHING if ratio is None else f"{ratio:,.{1 if ratio < 100 else 0}f}{TIMES}"
+
+
+def limit_text(limit: Json) -> str:
+    """What a network takes of a device's limit: ``1.44 MiB of 320.0 KiB of RAM``."""
+    text = short if limit["name"] == "macs" else binary
+    return f"{text(limit['value']['value'])} of {text(limit['max'])} {LIMITS[limit['name']]}"
+
+
+def layer_decimals(found: Json) -> int:
+    """The decimals of the times of layers, alike in every row: one more than the network's time needs."""
+    return min(significant_decimals(found["latency_ms"]["value"]) + 1, 6)
 
 
 def space_size(size: int | None, size_log10: float) -> str:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +20,7 @@ from api.models import utcnow
 from api.present import spec_of
 from api.profile_store import Profiles
 from api.settings import Settings
+from latency_models.analytic import analytic_predictor
 from nas.trial import Trial
 from search_spaces.errors import NasError
 
@@ -140,6 +142,7 @@ def _run_search(job: Job) -> None:
             observer=SearchRecorder(job, row.rejected or {}),
             should_stop=keeper.should_stop,
             elapsed_s=lambda: max(0.0, (utcnow() - running_since).total_seconds()),
+            analytic_of=partial(analytic_predictor, own=settings.devices_file),
         )
         _record_outcome(job, outcome)  # before the runner's processes end, which takes time
 
@@ -177,6 +180,7 @@ def _run_export(job: Job) -> None:
             workspace=settings.search_dir(search.id),
             folder=folder,
             format=row.format,
+            timer_of=Profiles(job.database, settings).timer,
         )
     log.info("ended", job=export_id, state="SUCCEEDED")
     job.write(leases.finish, state="SUCCEEDED", report=report)

@@ -35,6 +35,13 @@ class ExportState(StrEnum):
     FAILED = "FAILED"
 
 
+class TimingState(StrEnum):
+    QUEUED = "QUEUED"
+    LEASED = "LEASED"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
 FINISHED = (SearchState.SUCCEEDED, SearchState.FAILED, SearchState.CANCELLED)
 """States of a search that never change again."""
 
@@ -187,6 +194,50 @@ class Space(Base):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     definition: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+
+
+class Agent(Base):
+    """A remote device's program; what it said of its machine is null before it first connects."""
+
+    __tablename__ = "agents"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    token_sha256: Mapped[str] = mapped_column(String(64))
+    cpu: Mapped[str | None]
+    runtime_version: Mapped[str | None]
+    threads: Mapped[int | None]
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime | None]
+
+
+class TimingJob(Base):
+    """A file that an agent times; those of a batch together. ``path`` is relative to the data folder.
+
+    Not leased after ``wanted_until``, which whoever waits for the samples keeps ahead of the clock.
+    """
+
+    __tablename__ = "timing_jobs"
+    __table_args__ = (UniqueConstraint("batch", "position"), Index("ix_timing_jobs_agent_state", "agent", "state"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    agent: Mapped[str] = mapped_column(ForeignKey("agents.name", ondelete="CASCADE"))
+    batch: Mapped[str] = mapped_column(String(64))
+    position: Mapped[int]
+    device: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str]
+    size: Mapped[int]
+    visits: Mapped[int]
+    visit_s: Mapped[float]
+    seed: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    samples: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    wanted_until: Mapped[datetime]
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_expires_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
 
 
 class Worker(Base):

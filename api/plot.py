@@ -67,7 +67,12 @@ def plot_data(
     plane = {(o.metric, o.device, o.goal) for o in spec.objectives}
     staircase = plane == {("accuracy", None, "maximize"), (axis.metric, axis.device, "minimize")}
     return {
-        "x": {"label": axis.label, "title": axis.title, "device": METRICS[axis.metric].kind == "device"},
+        "x": {
+            "label": axis.label,
+            "title": axis.title,
+            "device": METRICS[axis.metric].kind == "device",
+            "estimate": "analytic" if any(axis.device and t.is_analytic(axis.device) for t in trials) else "predicted",
+        },
         "y": {"label": "validation accuracy"},
         "rungs": [{"rung": i, "epochs": rung.epochs} for i, rung in enumerate(spec.rungs, start=1)],
         "points": points,
@@ -93,7 +98,7 @@ def _point(trial: Trial, trial_id: str, axis: Axis, on_front: set[int]) -> dict[
         "y": _short(y.value),
         "x_error": _short(x.error or 0.0),
         "y_error": _short(y.error or 0.0),
-        "measured": x.source != Source.PREDICTED,
+        "measured": x.source == Source.MEASURED or METRICS[axis.metric].kind != "device",
         "front": trial.number in on_front,
         "text": [*([f"baseline {trial.baseline[:40]}"] if trial.baseline else []), *_lines(x, y, predicted, axis)],
     }
@@ -108,6 +113,8 @@ def _lines(x: Measurement, y: Measurement, predicted: Measurement | None, axis: 
     digits = significant_decimals(x.value)
     if x.source == Source.MEASURED:
         lines.append(f"{axis.title} {_with_error(x, digits)} {axis.unit}, measured")
+    if x.source == Source.ANALYTIC:
+        return [*lines, f"{axis.title} {_with_error(x, digits)} {axis.unit}, analytic"]
     predicted_text = f"{_with_error(predicted, digits)} {axis.unit}" if predicted else NOTHING
     lines.append(f"{axis.title} {predicted_text}, predicted")
     return lines

@@ -229,10 +229,12 @@ class ProfileOut(_Out):
 class DeviceOut(_Out):
     """A device. ``local`` ones are profiled by the search that needs them, if ``available``.
 
-    What only the device's own machine knows is null for the others.
+    What only the device's own machine knows is null for the others. Nobody can attach an ``analytic`` one: its
+    figures follow from the ``facts`` that it states (docs/devices.md).
     """
 
     name: str
+    kind: Literal["measured", "analytic"] = "measured"
     runtime: str | None
     precision: str | None
     threads: int | None
@@ -241,6 +243,7 @@ class DeviceOut(_Out):
     available: bool
     install: str
     profiles: list[ProfileOut]
+    facts: dict[str, Any] | None = None
 
 
 class HealthOut(_Out):

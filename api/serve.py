@@ -9,11 +9,13 @@ from api.logs import configure_logs
 from api.net import bind
 from api.processes import watch_parent
 from api.settings import Settings
+from latency_models.catalogue import load_catalogue
 from search_spaces.errors import NasError
 
 
 def serve(settings: Settings) -> int:
-    """Answer HTTP until SIGTERM or SIGINT. Raises: PortBusy."""
+    """Answer HTTP until SIGTERM or SIGINT. Raises: PortBusy, CorruptFile (the file of devices)."""
+    load_catalogue(settings.devices_file)
     with bind(settings.host, settings.port) as listener:
         config = uvicorn.Config(create_app(settings), log_config=None, timeout_graceful_shutdown=3)
         server = uvicorn.Server(config)

@@ -37,12 +37,14 @@ class Settings(BaseSettings):
     shutdown_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
     """How long a worker waits for its jobs to stop by themselves."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = MIB
+    devices: Path | None = None
+    """File of analytic devices of your own; None: ``devices.yaml`` in ``data_dir``, if it is there."""
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "devices")
     @classmethod
-    def _absolute(cls, data_dir: Path) -> Path:
+    def _absolute(cls, path: Path | None) -> Path | None:
         # children are started from other folders and must mean the same one
-        return data_dir.expanduser().resolve()
+        return None if path is None else path.expanduser().resolve()
 
     @cached_property
     def url(self) -> str:
@@ -63,6 +65,12 @@ class Settings(BaseSettings):
     @property
     def profile_dir(self) -> Path:
         return self.data_dir / "profiles"
+
+    @property
+    def devices_file(self) -> Path | None:
+        """The file of analytic devices in use beside those of the project."""
+        usual = self.data_dir / "devices.yaml"
+        return self.devices or (usual if usual.exists() else None)
 
     @property
     def log_dir(self) -> Path:

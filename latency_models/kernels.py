@@ -1,4 +1,7 @@
-"""From a network to what is timed: the innermost blocks of its deployed graph, and runs of single ops between them."""
+"""From a network to what is timed: the innermost blocks of its deployed graph, and runs of single ops between them.
+
+A unit is timed as one; the kernels in it are the ops that a runtime runs as one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, NamedTuple
 
 from search_spaces.builder import Builder
 from search_spaces.deploy import deploy
-from search_spaces.graph import Graph, Item, Node, Shape
+from search_spaces.graph import Attrs, Graph, Item, Node, Shape
 
 BYTES = 4
 _LANES = 16  # channels that a runtime of the blocked kind computes together
@@ -25,27 +28,162 @@ class Unit(NamedTuple):
 def units(graph: Graph) -> tuple[Unit, ...]:
     """The units of a training graph in order of execution, repeated as often as they run.
 
-    Their times add up to that of the network, apart from what calibration fits. What a unit is, is memoised
-    per block graph, and spaces share block graphs.
+    Their times add up to that of the network, apart from what the composition fits. A network whose outputs depend
+    on no input has none: runtimes compute it once, when they load it. What a unit is, is memoised per block graph,
+    and spaces share block graphs.
     """
     found: list[Unit] = []
     for value, item in enumerate(graph.items):
         # in a plain chain of blocks each block deploys by itself, and the whole need not be rewritten
         if not isinstance(item.op, Graph) or item.inputs != (value,) or len(item.shapes) != 1:
             return _general(graph)
-        found += item.op.memo("latency_units", _block_units)
+        of_block: tuple[Unit, ...] | None = item.op.memo("latency_units", _block_units)
+        if of_block is None:
+            return ()
+        found += of_block
     if len(graph.inputs) != 1 or graph.outputs != (len(graph.items),):
         return _general(graph)
     return tuple(found)
 
 
-def _block_units(block: Graph) -> tuple[Unit, ...]:
-    return _units_of(deploy(block)[0])
+class Kernel(NamedTuple):
+    """Ops that run as one: the names of their nodes in the deployed network, and the kernel as a unit of its own."""
+
+    nodes: tuple[str, ...]
+    unit: Unit
+
+
+class NamedUnit(NamedTuple):
+    """A unit at its place in a network, and its kernels in order of execution."""
+
+    unit: Unit
+    kernels: tuple[Kernel, ...]
+
+
+Fusion = frozenset[tuple[str, str]]
+"""Pairs of a kernel's first op (its family) and an op that joins the kernel when it alone reads its result."""
+
+_ACTIVATIONS = ("relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu", "tanh")
+DEFAULT_FUSION: Fusion = frozenset(
+    (family, op)
+    for family in ("conv", "depthwise", "grouped", "linear")
+    for op in (*_ACTIVATIONS, "add", "batch_norm", "scale")
+) | {("add", "relu"), ("add", "relu6")}
+"""What most runtimes fuse, for devices whose own graph nobody can read."""
+
+
+def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUnit, ...]:
+    """The units of a training graph as ``units`` gives them, with the names and kernels in each. Not memoised."""
+    found: list[NamedUnit] = []
+    if _is_constant(graph):
+        return ()
+    if _is_chain(graph):
+        for item in graph.items:
+            assert isinstance(item.op, Graph)
+            found += _named(deploy(item.op)[0], f"{item.name}.", fusion)
+        return tuple(found)
+    return tuple(_named(deploy(graph)[0], "", fusion))
+
+
+def _named(deployed: Graph, prefix: str, fusion: Fusion) -> list[NamedUnit]:
+    found: list[NamedUnit] = []
+    run: list[tuple[int, Item]] = []
+
+    def close() -> None:
+        for unit in _run_units(deployed, run):
+            found.append(_with_kernels(unit, [f"{prefix}{item.name}" for _, item in run], fusion))
+        run.clear()
+
+    value = len(deployed.inputs)
+    for item in deployed.items:
+        if isinstance(item.op, Graph):
+            close()
+            found += _named(item.op, f"{prefix}{item.name}.", fusion)
+        else:
+            run.append((value, item))
+        value += len(item.shapes)
+    close()
+    return found
+
+
+def unit_kernels(unit: Unit, fusion: Fusion = DEFAULT_FUSION) -> tuple[Unit, ...]:
+    """The kernels of a unit, each as a unit of its own."""
+    names = [item.name for item in unit.graph.items]
+    return tuple([kernel.unit for kernel in _with_kernels(unit, names, fusion).kernels])
+
+
+def _with_kernels(unit: Unit, names: list[str], fusion: Fusion) -> NamedUnit:
+    """The unit with its ops gathered into kernels; ``names`` are those of its items, in order."""
+    graph = unit.graph
+    inputs = len(graph.inputs)
+    readers = Counter(v for item in graph.items for v in item.inputs) + Counter(graph.outputs)
+    groups: list[list[tuple[int, Item]]] = []
+    made_by: dict[int, int] = {}  # value -> the group whose last op makes it
+    for value, item in enumerate(graph.items, start=inputs):
+        joined = None
+        for read in reversed(item.inputs):
+            group = made_by.get(read)
+            if group is not None and readers[read] == 1 and (_head(graph, groups[group]), str(item.op)) in fusion:
+                joined = group
+                break
+        if joined is None:
+            groups.append([])
+            joined = len(groups) - 1
+        groups[joined].append((value, item))
+        made_by = {v: g for v, g in made_by.items() if g != joined} | {value: joined}
+    kernels = []
+    for group_items in groups:
+        (kernel,) = _run_units(graph, group_items)
+        kernels.append(Kernel(tuple(names[value - inputs] for value, _ in group_items), kernel))
+    return NamedUnit(unit, tuple(kernels))
+
+
+def _head(graph: Graph, group: list[tuple[int, Item]]) -> str:
+    _, item = group[0]
+    return _op_family(str(item.op), item.attrs, graph.value_shapes[item.inputs[0]])
+
+
+def _is_chain(graph: Graph) -> bool:
+    """Whether the graph is a plain chain of blocks, each of which deploys by itself."""
+    return (
+        len(graph.inputs) == 1
+        and graph.outputs == (len(graph.items),)
+        and all(
+            isinstance(item.op, Graph) and item.inputs == (value,) and len(item.shapes) == 1
+            for value, item in enumerate(graph.items)
+        )
+    )
+
+
+def _block_units(block: Graph) -> tuple[Unit, ...] | None:
+    """The units of a block; None where its result is always the same."""
+    return None if _is_constant(block) else _units_of(deploy(block)[0])
 
 
 def _general(graph: Graph) -> tuple[Unit, ...]:
+    if _is_constant(graph):
+        return ()
     deployed, _ = deploy(graph)
     return _split(deployed)
+
+
+def _is_constant(graph: Graph) -> bool:
+    needed: tuple[frozenset[int], ...] = graph.memo("latency_reads", _reads)
+    return not any(needed)
+
+
+def _reads(graph: Graph) -> tuple[frozenset[int], ...]:
+    """The inputs on which the values of each output depend."""
+    reads = [frozenset([i]) for i in range(len(graph.inputs))]
+    for item in graph.items:
+        if isinstance(item.op, Graph):
+            inner: tuple[frozenset[int], ...] = item.op.memo("latency_reads", _reads)
+            reads += [frozenset().union(*(reads[item.inputs[i]] for i in needed)) for needed in inner]
+        elif item.op == "zeros":
+            reads.append(frozenset())
+        else:
+            reads.append(frozenset().union(*(reads[v] for v in item.inputs)))
+    return tuple([reads[value] for value in graph.outputs])
 
 
 def _units_of(deployed: Graph) -> tuple[Unit, ...]:
@@ -111,9 +249,18 @@ def _families(graph: Graph) -> frozenset[str]:
 
 
 def _family(node: Node, in_shape: Shape) -> str:
-    if node.op != "conv" or node.attrs["groups"] == 1:
-        return node.op
-    return "depthwise" if node.attrs["groups"] == in_shape[0] else "grouped"
+    return _op_family(node.op, node.attrs, in_shape)
+
+
+def kind_of(unit: Unit) -> str:
+    """The family of the first op of a kernel, which takes most of its time."""
+    return _head(unit.graph, [(0, unit.graph.items[0])])
+
+
+def _op_family(op: str, attrs: Attrs, in_shape: Shape) -> str:
+    if op != "conv" or attrs["groups"] == 1:
+        return op
+    return "depthwise" if attrs["groups"] == in_shape[0] else "grouped"
 
 
 def features(unit: Unit) -> dict[str, float]:

@@ -1,162 +1,212 @@
-"""Timing on a machine that others use too: interleaved rounds, a low percentile, and a reference beside it."""
+"""Timing on a machine that others use too: many short visits in turn, the middle of the samples, references beside.
+
+Where other work shares the physical cores a run takes up to twice its time, and how often that happens changes all
+the time. A low percentile then waits for luck; the middle of many short visits repeats within a percent, up to a
+drift that all models of a chunk share. References, visited as often, show the drift, and it is taken out.
+"""
 
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from resource import RUSAGE_SELF, getrusage
+from functools import lru_cache
+from itertools import pairwise
+from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.device import Device
+from latency_models.agent import time_visits
+from latency_models.device import Device, cpu_model
 from latency_models.estimate import Estimate, Source
 from latency_models.lock import measurement_lock
-from latency_models.runtimes import Run, loader
-from search_spaces.builder import Builder
+from latency_models.runtimes import (
+    RUNTIMES,
+    Run,
+    builder,
+    loader,
+    runtime_version,
+)
+from latency_models.timing import Effort, Machine, MeasuringStopped, Samples, Timer, Workload
+from search_spaces.builder import Builder, Value
+from search_spaces.errors import DeviceUnavailable, InvalidSpec
+from search_spaces.graph import Graph
 
-PERCENTILE = 10
-"""Other work only adds time, so a low percentile repeats better than the median; the least is one lucky run."""
-_MAX_RUNS_PER_ROUND = 200
-_WARM_RUN_S = 0.01  # slower models do not gain from one more run before the clock starts
-_RESAMPLES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """How models are timed. ``model_s`` bounds the time spent on one (its load and first runs apart).
-
-    ``chunk`` models are loaded at once; within a chunk every round times each of them in turn.
-    """
-
-    rounds: int = 15
-    least_rounds: int = 4
-    model_s: float = 0.5
-    chunk: int = 24
+MIDDLE = (0.2, 0.9)
+"""The part of the sorted samples whose mean is the estimate."""
+REFERENCE_COPIES = 4
+"""Each reference is there so often: the drift must be known better than the time of one network."""
+_REFERENCE_MACS = 500_000_000  # of one call, so that references take little of the time
+_GROUPS = 10
+_T90 = 1.83  # half-width of the 90 % interval in standard errors, for ten groups (Student)
 
 
-@dataclass(slots=True)
-class _Timed:
-    run: Run
-    once_s: float
-    rounds: list[NDArray[np.int64]] = field(default_factory=list)
+class Timed(NamedTuple):
+    """What one network took, and what the references took beside it, all in milliseconds as they came."""
+
+    estimate: Estimate
+    reference_ms: tuple[float, ...]
+
+    def factor(self, level_ms: Sequence[float]) -> float:
+        """How much longer things took with the references at ``level_ms``."""
+        return float(np.exp(np.mean(np.log(np.asarray(level_ms) / np.asarray(self.reference_ms)))))
+
+    def at(self, level_ms: Sequence[float]) -> Estimate:
+        """The estimate as it would be with the references at ``level_ms``: the drift between is taken out."""
+        factor = self.factor(level_ms)
+        value, error = self.estimate.value * factor, (self.estimate.error or 0.0) * factor
+        return Estimate(value, error, Source.MEASURED, self.estimate.note)
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Estimates of the first models, in order (fewer than asked if time ran out), and what the reference took.
-
-    ``reference_ms`` holds one value a chunk: how much it varies shows how steady the machine was. Times are
-    not corrected by it: on a loaded machine that made repeated timings agree less.
-    """
-
-    estimates: list[Estimate]
-    reference_ms: list[float]
+def level_of(timings: Sequence[Timed]) -> tuple[float, ...]:
+    """The references' usual times: the median of each over all chunks."""
+    rows = sorted({timed.reference_ms for timed in timings})
+    return tuple(float(x) for x in np.median(np.array(rows), axis=0))
 
 
-def measure_latency_ms(model_bytes: Sequence[bytes], device: Device, *, seed: int = 0) -> list[Estimate]:
-    """Milliseconds of one call of each ONNX model, with the half-width of the 90 % interval.
-
-    About half a second a model. Raises: DeviceUnavailable, InvalidGraph.
-    """
-    return time_models([partial(bytes, model) for model in model_bytes], device, seed=seed).estimates
-
-
-def time_models(
-    models: Sequence[Callable[[], bytes]],
-    device: Device,
+def measure_latency_ms(
+    workloads: Sequence[Workload],
+    timer: Timer,
     *,
+    effort: Effort | None = None,
+    level_ms: Sequence[float] | None = None,
     seed: int = 0,
-    protocol: Protocol | None = None,
-    deadline: float | None = None,
-    least: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Timings:
-    """Times models that are made when their chunk comes. Another process that measures is waited for.
+) -> list[Estimate]:
+    """Milliseconds of one call of each deployed network, with the half-width of the 90 % interval.
 
-    Stops before a chunk when ``should_stop()``, or once ``time.monotonic()`` has passed ``deadline`` and
-    ``least`` models were timed. Raises: DeviceUnavailable, InvalidGraph.
+    Drift between the chunks is taken out; with the ``level_ms`` of a profile, also that since the profile.
+    Raises: DeviceUnavailable, InvalidGraph, UnsupportedKernel, MeasuringStopped.
     """
-    protocol = protocol or Protocol()
-    rng = np.random.default_rng(seed)
-    load = loader(device.runtime)
-    estimates: list[Estimate] = []
-    reference_ms: list[float] = []
-    for start in range(0, len(models), protocol.chunk):
-        if should_stop() or (deadline is not None and start >= least and time.monotonic() > deadline):
-            break
-        chunk = models[start : start + protocol.chunk]
+    timed = time_workloads(workloads, timer, effort=effort, seed=seed, should_stop=should_stop)
+    level = level_ms if level_ms is not None else level_of(timed) if timed else ()
+    return [t.at(level) for t in timed]
+
+
+def time_workloads(
+    workloads: Sequence[Workload],
+    timer: Timer,
+    *,
+    effort: Effort | None = None,
+    seed: int = 0,
+    on_chunk: Callable[[int, list[Timed]], None] = lambda start, timed: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Timed]:
+    """Times networks chunk by chunk, the references in each; ``on_chunk(start, timed)`` is told of every chunk."""
+    effort = effort or Effort()
+    found: list[Timed] = []
+    graphs = reference_graphs(timer.device.batch_size)
+    references = [Workload(graph) for graph in graphs for _ in range(REFERENCE_COPIES)]
+    for start in range(0, len(workloads), effort.chunk):
+        if should_stop():
+            raise MeasuringStopped("measuring was stopped", hint="start it again: what was measured is kept")
+        chunk = [*references, *workloads[start : start + effort.chunk]]
+        samples = timer.time(chunk, effort=effort, seed=seed + start, should_stop=should_stop)
+        estimates = [estimate(each) for each in samples]
+        logs = np.log([e.value for e in estimates[: len(references)]]).reshape(len(graphs), REFERENCE_COPIES)
+        beside = tuple(np.exp(logs.mean(axis=1)).tolist())
+        timed = [Timed(e, beside) for e in estimates[len(references) :]]
+        found += timed
+        on_chunk(start, timed)
+    return found
+
+
+def estimate(samples: Samples) -> Estimate:
+    """The mean of the middle of all runs; its interval from how much groups of successive visits disagree.
+
+    Raises: InvalidSpec for no visit, an empty one, or a time that is not a positive finite number.
+    """
+    if not samples or not all(samples):
+        raise InvalidSpec("samples: a visit without a run", hint="one run a visit at least", field="samples")
+    visits = [np.asarray(visit, dtype=np.float64) for visit in samples]
+    runs = np.concatenate(visits)
+    if not np.all(np.isfinite(runs)) or runs.min() <= 0:
+        raise InvalidSpec("samples: a time is no positive number", hint="nanoseconds above 0", field="samples")
+    bounds = np.linspace(0, len(visits), min(_GROUPS, len(visits)) + 1).astype(int)
+    groups = [np.concatenate(visits[a:b]) for a, b in pairwise(bounds)]
+    value = _middle(runs)
+    spread = float(np.std([_middle(g) for g in groups], ddof=1)) if len(groups) > 1 else value
+    return Estimate(value / 1e6, _T90 * spread / sqrt(len(groups)) / 1e6, Source.MEASURED)
+
+
+def _middle(runs: NDArray[np.float64]) -> float:
+    low, high = (round(share * len(runs)) for share in MIDDLE)
+    return float(np.sort(runs)[low : max(high, low + 1)].mean())
+
+
+class LocalTimer:
+    """This process, on this machine. Another process that measures is waited for."""
+
+    def __init__(self, device: Device) -> None:
+        if not device.is_local:
+            raise DeviceUnavailable(f"{device.name} is not this machine", hint="its name begins with local-")
+        self.device = device
+
+    def machine(self) -> Machine:
+        """See ``Timer``."""
+        return Machine(cpu_model(), runtime_version(self.device.runtime))
+
+    def time(
+        self,
+        workloads: Sequence[Workload],
+        *,
+        effort: Effort,
+        seed: int = 0,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> list[Samples]:
+        """See ``Timer``."""
+        build, load = builder(self.device.runtime), loader(self.device.runtime)
+        own_layout = RUNTIMES[self.device.runtime].own_layout
+        runs: list[Run] = []
+        for work in workloads:
+            if should_stop():
+                raise _stopped()
+            file = build(work.graph, work.weights, self.device)
+            options = {"part": True} if own_layout and work.part else {}
+            runs.append(load(file, self.device, seed=seed, **options))
+            runs[-1]()
         with measurement_lock(), _no_collection():
-            made = [*(make() for make in chunk), _reference(device)]
-            timed = [_first_runs(load(model, device, seed=seed)) for model in made]
-            _time_rounds(timed, protocol)
-        *found, reference = [_estimate(t.rounds, rng) for t in timed]
-        estimates += found
-        reference_ms.append(reference.value)
-        on_progress(len(estimates), len(models))
-    return Timings(estimates, reference_ms)
+            samples = time_visits(runs, effort.visits, effort.visit_s, seed, should_stop)
+        if samples is None:
+            raise _stopped()
+        return list(samples)
 
 
-def _first_runs(run: Run) -> _Timed:
-    run()
-    start = time.perf_counter_ns()
-    run()
-    return _Timed(run, (time.perf_counter_ns() - start) / 1e9)
+def _stopped() -> MeasuringStopped:
+    return MeasuringStopped("measuring was stopped", hint="start it again: what was measured is kept")
 
 
-def _time_rounds(timed: list[_Timed], protocol: Protocol) -> None:
-    rounds = [
-        max(protocol.least_rounds, min(protocol.rounds, int(protocol.model_s / max(t.once_s, 1e-6)))) for t in timed
-    ]
-    for number in range(protocol.rounds):
-        for model, wanted in zip(timed, rounds, strict=True):
-            # a slow model runs in fewer rounds, spread over all of them
-            if number * wanted // protocol.rounds != (number - 1) * wanted // protocol.rounds:
-                model.rounds.append(_time_once(model, protocol.model_s / wanted))
+@lru_cache(maxsize=32)
+def reference_graphs(batch_size: int) -> tuple[Graph, ...]:
+    """Small networks that never change, alike to what is timed: a layer, a block and two short networks."""
+    size = max(4, round(28 / sqrt(batch_size)))
+    graphs = (
+        _reference(16, 8, lambda b, x: b.conv("conv", x, 16, 3, bias=True)),
+        _reference(32, size, lambda b, x: _inverted(b, "block", x, 32)),
+        _reference(48, max(4, size // 2), lambda b, x: _chain(b, x, 48, 4)),
+        _reference(96, max(4, size // 4), lambda b, x: _chain(b, x, 160, 5)),
+    )
+    return (graphs[0], *(graph for graph in graphs[1:] if batch_size * graph.macs <= _REFERENCE_MACS))
 
 
-def _time_once(model: _Timed, seconds: float) -> NDArray[np.int64]:
-    """Nanoseconds of each run. Where another process took the core meanwhile, the time on the core counts."""
-    run, clock = model.run, time.perf_counter_ns
-    if model.once_s < _WARM_RUN_S:
-        run()
-    count = max(1, min(_MAX_RUNS_PER_ROUND, int(seconds / max(model.once_s, 1e-6))))
-    took = np.empty(count, dtype=np.int64)
-    before = getrusage(RUSAGE_SELF)
-    for i in range(count):
-        start = clock()
-        run()
-        took[i] = clock() - start
-        after = getrusage(RUSAGE_SELF)
-        if after.ru_nivcsw != before.ru_nivcsw:
-            took[i] = min(took[i], 1e9 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
-        before = after
-    return took
+def _reference(channels: int, size: int, body: Callable[[Builder, Value], Value]) -> Graph:
+    b = Builder([(channels, size, size)])
+    return b.build(body(b, b.inputs[0]))
 
 
-def _estimate(rounds: list[NDArray[np.int64]], rng: np.random.Generator) -> Estimate:
-    """The percentile over all runs; the interval from resampling whole rounds, whose runs are not independent."""
-    value = float(np.percentile(np.concatenate(rounds), PERCENTILE))
-    picks = rng.integers(len(rounds), size=(_RESAMPLES, len(rounds)))
-    spread = [np.percentile(np.concatenate([rounds[i] for i in pick]), PERCENTILE) for pick in picks]
-    low, high = np.percentile(spread, [5, 95])
-    return Estimate(value / 1e6, float(max(high - value, value - low)) / 1e6, Source.MEASURED)
+def _chain(b: Builder, x: Value, channels: int, depth: int) -> Value:
+    for i in range(1, depth + 1):
+        x = _inverted(b, f"layer{i}", x, channels)
+    return x
 
 
-@lru_cache(maxsize=8)
-def _reference(device: Device) -> bytes:
-    """A small convolution that does not change from one measurement to the next."""
-    from search_spaces.onnx_graph import to_onnx
-
-    b = Builder([(16, 8, 8)])
-    graph = b.build(b.conv("conv", b.inputs[0], 16, 3, bias=True))
-    model: bytes = to_onnx(graph, batch=device.batch_size).SerializeToString()
-    return model
+def _inverted(b: Builder, name: str, x: Value, channels: int) -> Value:
+    inner = 6 * x.shape[0]
+    y = b.op(f"{name}.act1", "relu6", b.conv(f"{name}.expand", x, inner, 1, bias=True))
+    y = b.op(f"{name}.act2", "relu6", b.conv(f"{name}.depthwise", y, inner, 3, groups=inner, bias=True))
+    return b.conv(f"{name}.project", y, channels, 1, bias=True)
 
 
 @contextmanager

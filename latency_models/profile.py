@@ -1,246 +1,332 @@
-"""How a profile comes about: time the units of a space, then whole networks, then calibrate one by the other."""
+"""How a profile comes about: units timed alone, whole networks, and a composition that joins the two.
+
+Everything timed is kept in a ``KernelStore`` at once, so that a profile that was interrupted continues.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import exp
+from typing import Any
 
 import numpy as np
 
-from latency_models.device import Device, cpu_model
 from latency_models.estimate import Estimate
+from latency_models.kernel_store import KernelStore
 from latency_models.kernels import Unit, families, features, units
-from latency_models.measure import Protocol, time_models
-from latency_models.predictors.calibration import LEAST_NETWORKS, calibrate
+from latency_models.measure import Timed, level_of, time_workloads
+from latency_models.predictors.composition import LEAST_NETWORKS, Composition, compose
 from latency_models.predictors.table import UnitRecord, UnitTable
+from latency_models.profile_choice import by_use_and_size, count_units, draw_networks, spread_networks
 from latency_models.profile_file import NetworkRecord, Profile, load_profile, save_profile
 from latency_models.report import accuracy_report
-from latency_models.runtimes import runtime_version
-from search_spaces.architecture import Architecture, SearchSpace, check_task
+from latency_models.timing import Effort, MeasuringStopped, Timer, Workload
+from search_spaces.architecture import SearchSpace, check_task
 from search_spaces.deploy import deploy
-from search_spaces.errors import InvalidSpec, NasError
+from search_spaces.errors import InvalidSpec
 from search_spaces.graph import Graph
-from search_spaces.onnx_graph import to_onnx
 from search_spaces.task import Task
 
 __all__ = ["NetworkRecord", "Profile", "ProfilingStopped", "load_profile", "profile_device", "save_profile"]
 
-DRAWS = 1500
-LEAST_DRAWS = 100
-_ENDS = (0.1, 0.45, 0.6, 0.85, 1.0)
-"""Parts of the wall time after which these end: draws; units, doubtful units again; networks, doubtful ones again."""
-_DOUBTFUL = 0.05
-_LOAD_S = 0.006
-_NETWORK_CHUNK = 6
+ProfilingStopped = MeasuringStopped
+"""The caller asked to stop; what was timed is in the store."""
 
-
-class ProfilingStopped(NasError):
-    """The caller asked to stop; nothing is kept."""
+MOST_NETWORKS = 320
+MOST_UNITS = 1500
+REPEATED = 12
+"""Networks timed twice, so that the report can say how well the measurement repeats."""
+_DRAW_SHARE = 0.08
+_UNIT_SHARE = 0.35
+"""Parts of the time for drawing networks and for timing units alone."""
+_UNITS = Effort(visits=50, visit_s=0.0006, chunk=128)
+_NETWORKS = Effort(visits=50, visit_s=0.003, chunk=32)
+_LONG_MINUTES = 3.0
+"""A shorter profile has fewer visits of each network, for it needs some networks more than it needs exact ones."""
+_LEAST_VISITS = 12
+_SHRINK = 4  # as many networks more would be needed to believe a chunk's shared error whole
+_FIRST_CHUNK = 8
 
 
 @dataclass
 class _Session:
-    """One profiling run: what it times on, whom it tells, and what the reference model took meanwhile."""
+    """One profiling run: what it times with, what is known already, and whom it tells."""
 
-    device: Device
+    timer: Timer
+    store: KernelStore
     seed: int
+    ends: float
+    total_s: float
     on_progress: Callable[[int, int], None]
     should_stop: Callable[[], bool]
-    ends: tuple[float, ...] = ()
-    done: int = 0
-    total: int = 0
-    reference_ms: list[float] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    chunks: int = 0
+
+    def left_s(self) -> float:
+        return self.ends - time.monotonic()
+
+    def tell(self) -> None:
+        self.on_progress(min(round(time.monotonic() - self.started), round(self.total_s)), round(self.total_s))
+
+    def time(self, wanted: Mapping[str, Workload], effort: Effort, until: float, least: int) -> None:
+        """Times what is not in the store, chunk by chunk until the time is up, ``least`` in any case.
+
+        The first chunk is small and shows what one takes; later ones are as long as the time allows.
+        """
+        visits = max(_LEAST_VISITS, round(effort.visits * min(1.0, self.total_s / 60 / _LONG_MINUTES)))
+        missing = [(key, work) for key, work in wanted.items() if self.store.get(key) is None]
+        known, start = len(wanted) - len(missing), 0
+        size = min(_FIRST_CHUNK, effort.chunk)
+        while start < len(missing):
+            self.check()
+            left_s = until - time.monotonic()
+            if left_s <= 0 and known + start >= least:
+                return
+            chunk = missing[start : start + size]
+            self.chunks += 1
+            began = time.monotonic()
+            timed = time_workloads(
+                [work for _, work in chunk],
+                self.timer,
+                effort=replace(effort, visits=visits, chunk=len(chunk)),
+                seed=self.seed + self.chunks,
+                should_stop=self.should_stop,
+            )
+            self.store.put((key, each) for (key, _), each in zip(chunk, timed, strict=True))
+            start += len(chunk)
+            took_s = time.monotonic() - began
+            fitting = int((until - time.monotonic()) / (took_s / len(chunk)))
+            size = max(_FIRST_CHUNK, min(effort.chunk, fitting))
+            self.tell()
 
     def check(self) -> None:
         if self.should_stop():
-            raise ProfilingStopped("profiling was stopped", hint="start it again")
-
-    def time(
-        self, models: Sequence[Callable[[], bytes]], protocol: Protocol, deadline: float, least: int
-    ) -> list[Estimate]:
-        def progress(done: int, _: int) -> None:
-            if least:  # a second look is no progress
-                self.on_progress(self.done + done, self.total)
-
-        timings = time_models(
-            models, self.device, seed=self.seed, protocol=protocol, deadline=deadline, least=least,
-            on_progress=progress, should_stop=self.should_stop,
-        )  # fmt: skip
-        self.check()
-        self.reference_ms += timings.reference_ms
-        return timings.estimates
+            raise ProfilingStopped("profiling was stopped", hint="start it again: what was timed is kept")
 
 
 def profile_device(
-    device: Device,
+    timer: Timer,
     space: SearchSpace,
     task: Task,
     *,
+    store: KernelStore | None = None,
     seed: int = 0,
-    networks: int = 24,
-    max_units: int = 1000,
-    wall_seconds: float = 20.0,
+    minutes: float = 6.0,
+    networks: int = MOST_NETWORKS,
+    max_units: int = MOST_UNITS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Profile:
-    """Times the units of a space and some of its networks, in about ``wall_seconds``.
+    """Times units of a space alone and some of its networks, in about ``minutes``.
 
-    Units that the time does not suffice for, the most frequent and then a spread of sizes coming first, are
-    left to the model. Raises: DeviceUnavailable, InvalidSpec, ProfilingStopped.
+    Which units: the most used, and a spread over the sizes; the rest is modelled. Which networks: evenly over the
+    range of latencies, there those with most in them that was not timed. ``on_progress`` is told seconds.
+    What the ``store`` holds is not timed again.
+    Raises: DeviceUnavailable, InvalidSpec, ProfilingStopped, StorageFull.
     """
     if networks < LEAST_NETWORKS:
         raise InvalidSpec(f"{networks} networks", hint=f"at least {LEAST_NETWORKS}", field="networks")
+    if not 0 < minutes < float("inf"):
+        raise InvalidSpec(f"{minutes:g} minutes", hint="more than 0", field="minutes")
     check_task(space, task)
-    version = runtime_version(device.runtime)
-    started = time.monotonic()
-    session = _Session(device, seed, on_progress, should_stop, tuple(started + x * wall_seconds for x in _ENDS))
-    rng = np.random.default_rng(seed)
-    drawn = _draw(space, task, rng, session)
-    found, counts = _count(drawn)
-    chosen = _by_use_and_size(found, counts)[:max_units]
-
-    session.total = len(chosen) + networks
-    records = _time_units(chosen, counts, session)
-    table = UnitTable(records)
-    session.done = len(chosen)
-    tried = _spread([pair for pair in drawn.items() if table.supports(units(pair[1]))], table, networks, rng)
-    measured = _time_networks([graph for _, graph in tried], session)
-
-    parts = [[table.unit_ms(unit) for unit in units(graph)] for _, graph in tried[: len(measured)]]
-    calibration, left_out = calibrate(parts, [estimate.value for estimate in measured])
-    timed_share = float(np.mean([unit.key in table.timed for _, graph in tried for unit in units(graph)]))
-    report = accuracy_report(left_out.tolist(), [estimate.value for estimate in measured]) | {
-        "units_found": len(found),
-        "units_timed": len(records),
-        "timed_share_of_calls": timed_share,
-        "unit_model_p90_error": table.model.relative_error,
-        "reference_drift": max(session.reference_ms) / min(session.reference_ms) - 1,
-        "wall_seconds": time.monotonic() - started,
-    }
-    return Profile(
-        device, space.name, task, seed, version, cpu_model(), tuple(records),
-        tuple(
-            NetworkRecord(space.to_string(arch), estimate.value, estimate.error or 0.0, float(predicted))
-            for (arch, _), estimate, predicted in zip(tried, measured, left_out, strict=False)
-        ),
-        calibration, report,
+    machine = timer.machine()
+    store = store if store is not None else KernelStore(None, timer.device, machine)
+    session = _Session(
+        timer, store, seed, time.monotonic() + 60 * minutes, 60 * minutes, on_progress, should_stop
     )  # fmt: skip
-
-
-def _draw(space: SearchSpace, task: Task, rng: np.random.Generator, session: _Session) -> dict[Architecture, Graph]:
-    """Cover, then random architectures: ``DRAWS``, or as many above ``LEAST_DRAWS`` as the time allows."""
-    smallest = space.smallest()
-    drawn = {arch: space.graph(arch, task) for arch in (smallest, *space.cover())}
-    for number in range(DRAWS):
-        if number >= LEAST_DRAWS and time.monotonic() > session.ends[0]:
-            break
-        arch = space.sample(rng)
-        if number % 2:  # uniform draws are nearly all of middling size; searches look for the small ones
-            arch = space.crossover(smallest, arch, rng)
-        drawn[arch] = space.graph(arch, task)
-        units(drawn[arch])  # memoised: the costly part of what follows
     session.check()
-    return drawn
+    drawn = draw_networks(space, task, seed, time.monotonic() + _DRAW_SHARE * session.total_s, session.check)
+    found, counts = count_units(drawn)
+
+    chosen = by_use_and_size(found, counts)[:max_units]
+    until = time.monotonic() + _UNIT_SHARE * 60 * minutes
+    session.time({u.key: Workload(u.graph, None, True) for u in chosen}, _UNITS, until, LEAST_NETWORKS)
+    timed = {unit.key: each for unit in chosen if (each := store.get(unit.key)) is not None}
+
+    every = {unit.key: unit for unit in chosen} | found
+    tried = _time_networks(drawn, every, counts, timed, networks, session)
+    again = _time_again([each.graph for each in tried], session)
+    level, records, composition, measured, left_out = _fit(session, every, counts, timed, tried)
+    return Profile(
+        device=timer.device,
+        space=space.name,
+        task=task,
+        seed=seed,
+        runtime_version=machine.runtime_version,
+        cpu=machine.cpu,
+        reference_ms=level,
+        units=records,
+        networks=tuple(
+            NetworkRecord(each.text, m.value, m.error or 0.0, p)
+            for each, m, p in zip(tried, measured, left_out, strict=True)
+        ),
+        composition=composition,
+        report=_report(session, timed, tried, again, measured, left_out, level)
+        | {"units_found": len(found), "modelled_share": composition.modelled_share},
+    )
 
 
-def _count(drawn: dict[Architecture, Graph]) -> tuple[dict[str, Unit], Counter[str]]:
-    found: dict[str, Unit] = {}
-    counts: Counter[str] = Counter()
-    for graph in drawn.values():
-        for unit in units(graph):
-            found.setdefault(unit.key, unit)
-            counts[unit.key] += 1
-    return found, counts
+@dataclass(frozen=True)
+class _Network:
+    """A network that was timed."""
+
+    text: str
+    graph: Graph
+    units: tuple[Unit, ...]
+    timed: Timed
 
 
-def _by_use_and_size(found: dict[str, Unit], counts: Counter[str]) -> list[Unit]:
-    """By turns the most used unit that is left, and one from a spread over the sizes; kinds of op come first."""
-    used = sorted(found.values(), key=lambda u: (-counts[u.key], u.key))
-    sized = sorted(found.values(), key=lambda u: (u.graph.macs, u.key))
-    order = sorted(range(len(sized)), key=_bits_reversed)
-    first: dict[frozenset[str], Unit] = {}
-    for unit in used:
-        first.setdefault(families(unit), unit)
-    pairs = [unit for pair in zip(used, (sized[i] for i in order), strict=True) for unit in pair]
-    return list({unit.key: unit for unit in [*first.values(), *pairs]}.values())
-
-
-def _bits_reversed(number: int) -> int:
-    """Van der Corput order: any first part of it is spread evenly."""
-    return int(f"{number:024b}"[::-1], 2)
-
-
-def _time_units(chosen: Sequence[Unit], counts: Counter[str], session: _Session) -> list[UnitRecord]:
-    each = min(0.1, max(0.005, (session.ends[1] - time.monotonic()) / len(chosen) - _LOAD_S))
-
-    def records(estimates: list[Estimate]) -> list[UnitRecord]:
-        return [_record(unit, estimate, counts) for unit, estimate in zip(chosen, estimates, strict=False)]
-
-    def doubt(estimates: list[Estimate]) -> list[float]:
-        """How much the rounds disagree, or how much longer a unit took than units like it."""
-        if len(estimates) < 2:
-            return _spreads(estimates)
-        slower = np.expm1(UnitTable(records(estimates)).model.residuals)
-        return [max(pair) for pair in zip(_spreads(estimates), slower.tolist(), strict=True)]
-
-    models = [_model(unit.graph, session.device) for unit in chosen]
-    return records(_time_twice(models, session, Protocol(6, 3, each), session.ends[1:3], doubt))
-
-
-def _time_networks(graphs: Sequence[Graph], session: _Session) -> list[Estimate]:
-    each = min(0.5, max(0.05, 0.7 * (session.ends[3] - time.monotonic()) / len(graphs)))
-    models = [_model(deploy(graph)[0], session.device) for graph in graphs]
-    return _time_twice(models, session, Protocol(8, 3, each, _NETWORK_CHUNK), session.ends[3:], _spreads)
-
-
-def _time_twice(
-    models: Sequence[Callable[[], bytes]],
+def _time_networks(
+    drawn: Mapping[str, Graph],
+    every: Mapping[str, Unit],
+    counts: Counter[str],
+    timed: Mapping[str, Timed],
+    networks: int,
     session: _Session,
-    protocol: Protocol,
-    ends: Sequence[float],
-    doubt: Callable[[list[Estimate]], list[float]],
-) -> list[Estimate]:
-    """Times models, then the doubtful ones again, worst first, and keeps the lower: what disturbs only adds time."""
-    estimates = session.time(models, protocol, ends[0], LEAST_NETWORKS)
-    doubts = doubt(estimates)
-    doubtful = sorted((i for i, value in enumerate(doubts) if value > _DOUBTFUL), key=lambda i: -doubts[i])
-    longer = replace(protocol, model_s=2 * protocol.model_s)
-    again = session.time([models[i] for i in doubtful], longer, ends[1], 0)
-    for i, estimate in zip(doubtful, again, strict=False):
-        if estimate.value < estimates[i].value:
-            estimates[i] = estimate
-    return estimates
+) -> list[_Network]:
+    """Whole networks, chunk by chunk: each chunk evenly over the logarithm of the expected latency."""
+    level = level_of(list(timed.values()))
+    table = UnitTable(_records(timed, every, counts, level))
+    texts = [text for text, graph in drawn.items() if table.supports(units(graph))]
+    if len(texts) < LEAST_NETWORKS:
+        raise InvalidSpec(
+            f"{len(texts)} of {len(drawn)} networks can be predicted", hint="profile for longer", field="minutes"
+        )
+    expected = {text: sum(table.unit_ms(unit) for unit in units(drawn[text])) for text in texts}
+    rng = np.random.default_rng([session.seed, 1])
+    seen: set[str] = set(timed)
+    found = _stored(texts, drawn, session.store, len(timed))[:networks]
+    for each in found:
+        seen.update(unit.key for unit in each.units)
+    reserve_s = 0.06 * session.total_s
+    while len(found) < min(networks, len(texts)):
+        wanted = min(_NETWORKS.chunk, min(networks, len(texts)) - len(found))
+        if len(found) >= LEAST_NETWORKS and session.left_s() < reserve_s:
+            break
+        had = {each.text for each in found}
+        chosen = spread_networks([t for t in texts if t not in had], expected, drawn, seen, wanted, rng)
+        works = {text: Workload(deploy(drawn[text])[0]) for text in chosen}
+        keys = {text: work.graph.fingerprint for text, work in works.items()}
+        started = time.monotonic()
+        until = session.ends - reserve_s
+        session.time({keys[text]: work for text, work in works.items()}, _NETWORKS, until, LEAST_NETWORKS - len(found))
+        for text in chosen:
+            stored = session.store.get(keys[text])
+            if stored is not None:
+                found.append(_Network(text, drawn[text], units(drawn[text]), stored))
+                seen.update(unit.key for unit in found[-1].units)
+        if session.left_s() < reserve_s + (time.monotonic() - started) and len(found) >= LEAST_NETWORKS:
+            break
+    return found
 
 
-def _spreads(estimates: list[Estimate]) -> list[float]:
-    return [(estimate.error or 0.0) / estimate.value for estimate in estimates]
+def _stored(texts: Sequence[str], drawn: Mapping[str, Graph], store: KernelStore, known: int) -> list[_Network]:
+    """The networks that an earlier run has timed."""
+    if len(store) <= known:  # nothing but units
+        return []
+    found = []
+    for text in texts:
+        stored = store.get(deploy(drawn[text])[0].fingerprint)
+        if stored is not None:
+            found.append(_Network(text, drawn[text], units(drawn[text]), stored))
+    return found
 
 
-def _record(unit: Unit, estimate: Estimate, counts: Counter[str]) -> UnitRecord:
-    kinds = tuple(sorted(families(unit)))
-    return UnitRecord(unit.key, estimate.value, estimate.error or 0.0, counts[unit.key], kinds, features(unit))
+def _time_again(graphs: Sequence[Graph], session: _Session) -> list[tuple[int, Timed]]:
+    """Some of the networks a second time, apart from the first."""
+    picks = np.unique(np.linspace(0, len(graphs) - 1, min(REPEATED, len(graphs))).astype(int)).tolist()
+    session.check()
+    timed = time_workloads(
+        [Workload(deploy(graphs[i])[0]) for i in picks],
+        session.timer,
+        effort=_NETWORKS,
+        seed=session.seed + 7919,
+        should_stop=session.should_stop,
+    )
+    return list(zip(picks, timed, strict=True))
 
 
-def _spread(
-    drawn: list[tuple[Architecture, Graph]], table: UnitTable, networks: int, rng: np.random.Generator
-) -> list[tuple[Architecture, Graph]]:
-    """Networks evenly over the logarithm of the expected latency, in random order."""
-    expected = np.log([sum(table.unit_ms(unit) for unit in units(graph)) for _, graph in drawn])
-    left = np.ones(len(drawn), dtype=bool)
-    picks = []
-    for wanted in np.linspace(expected.min(), expected.max(), min(networks, len(drawn))):
-        picks.append(int(np.argmin(np.where(left, np.abs(expected - wanted), np.inf))))
-        left[picks[-1]] = False
-    return [drawn[i] for i in rng.permutation(picks)]
+def _records(
+    timed: Mapping[str, Timed], every: Mapping[str, Unit], counts: Counter[str], level: Sequence[float]
+) -> list[UnitRecord]:
+    found = []
+    for key, each in timed.items():
+        unit, estimate = every[key], each.at(level)
+        kinds = tuple(sorted(families(unit)))
+        found.append(UnitRecord(key, estimate.value, estimate.error or 0.0, counts[key], kinds, features(unit)))
+    return found
 
 
-def _model(graph: Graph, device: Device) -> Callable[[], bytes]:
-    """Makes the ONNX model of a deployed graph when it is called."""
+def _modelled(
+    networks: Sequence[_Network], timed: Mapping[str, Timed], table: UnitTable, counts: Counter[str]
+) -> list[UnitRecord]:
+    """The units of timed networks that were not timed alone."""
+    missing = {unit.key: unit for network in networks for unit in network.units if unit.key not in timed}
+    found = []
+    for key, unit in missing.items():
+        kinds = tuple(sorted(families(unit)))
+        ms = table.modelled_ms(unit)
+        error = table.model_of(kinds).relative_error * ms
+        found.append(UnitRecord(key, ms, error, counts[key], kinds, features(unit), timed=False))
+    return found
 
-    def make() -> bytes:
-        model: bytes = to_onnx(graph, batch=device.batch_size).SerializeToString()
-        return model
 
-    return make
+def _fit(
+    session: _Session,
+    every: Mapping[str, Unit],
+    counts: Counter[str],
+    timed: Mapping[str, Timed],
+    tried: Sequence[_Network],
+) -> tuple[tuple[float, ...], tuple[UnitRecord, ...], Composition, list[Estimate], list[float]]:
+    """Level of the references, units, composition, and each network as measured and as predicted by a fit without it.
+
+    The networks of a chunk share an error, that of the drift: it shows in what they have in common, and is taken out.
+    """
+    level = level_of([*timed.values(), *(each.timed for each in tried)])
+    timed_records = _records(timed, every, counts, level)
+    records = (*timed_records, *_modelled(tried, timed, UnitTable(timed_records), counts))
+    by_key = {record.key: record for record in records}
+    keys = [[unit.key for unit in each.units] for each in tried]
+    measured = [each.timed.at(level) for each in tried]
+    _, left_out = compose(keys, [m.value for m in measured], by_key)
+    chunks: dict[tuple[float, ...], list[int]] = {}
+    for i, each in enumerate(tried):
+        chunks.setdefault(each.timed.reference_ms, []).append(i)
+    ratios = np.log([m.value for m in measured]) - np.log(left_out)
+    for members in chunks.values():
+        shared = float(np.median(ratios[members]) - np.median(ratios)) * len(members) / (len(members) + _SHRINK)
+        for i in members:
+            m = measured[i]
+            measured[i] = Estimate(m.value * exp(-shared), (m.error or 0.0) * exp(-shared), m.source)
+    composition, left_out = compose(keys, [m.value for m in measured], by_key)
+    modelled = [sum(by_key[key].ms for key in network if key not in timed) for network in keys]
+    whole = [sum(by_key[key].ms for key in network) for network in keys]
+    composition = replace(composition, modelled_share=float(np.mean(np.divide(modelled, whole))))
+    return level, records, composition, measured, left_out.tolist()
+
+
+def _report(
+    session: _Session,
+    timed: Mapping[str, Timed],
+    tried: Sequence[_Network],
+    again: Sequence[tuple[int, Timed]],
+    measured: Sequence[Estimate],
+    left_out: Sequence[float],
+    level: Sequence[float],
+) -> dict[str, Any]:
+    """Accuracy on the networks left out, and how well measuring repeats."""
+    first = np.array([tried[i].timed.at(level).value for i, _ in again])
+    second = np.array([each.at(level).value for _, each in again])
+    references = np.array(sorted({each.reference_ms for each in [*timed.values(), *(t.timed for t in tried)]}))
+    drift = np.exp(np.mean(np.log(references / np.asarray(level)), axis=1))
+    return accuracy_report(left_out, [m.value for m in measured]) | {
+        "repeated": len(again),
+        "repeatability_within_5": float(np.mean(np.abs(second / first - 1) <= 0.05)),
+        "repeatability_mean_error": float(np.mean(np.abs(second / first - 1))),
+        "units_timed": len(timed),
+        "reference_drift": float(drift.max() / drift.min() - 1),
+        "wall_seconds": time.monotonic() - session.started,
+    }

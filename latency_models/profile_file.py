@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from latency_models.device import Device, cpu_model
-from latency_models.predictors import LatencyPredictor
-from latency_models.predictors.calibration import Calibration
-from latency_models.predictors.table import BlockTable, UnitRecord, UnitTable
+from latency_models.predictors.composed import ComposedPredictor
+from latency_models.predictors.composition import Composition
+from latency_models.predictors.table import UnitRecord
 from latency_models.runtimes import runtime_version
 from search_spaces.errors import CorruptFile, DeviceUnavailable, InvalidSpec
 from search_spaces.task import Classification, Task
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """A whole network that was timed, and what a calibration without it predicts."""
+    """A whole network that was timed, and what a fit without it predicts."""
 
     architecture: str
     ms: float
@@ -33,9 +33,9 @@ class NetworkRecord:
 
 @dataclass(frozen=True)
 class Profile:
-    """Predictions follow from this data alone.
+    """Predictions follow from this data alone. ``reference_ms``: what the references took, all times are stated for it.
 
-    ``report`` compares predictions with measurements on networks that the calibration was not fitted on.
+    ``report`` compares predictions with measurements on networks that the composition was not fitted on.
     """
 
     device: Device
@@ -44,15 +44,16 @@ class Profile:
     seed: int
     runtime_version: str
     cpu: str
+    reference_ms: tuple[float, ...]
     units: tuple[UnitRecord, ...]
     networks: tuple[NetworkRecord, ...]
-    calibration: Calibration
+    composition: Composition
     report: Mapping[str, Any]
     version: int = PROFILE_VERSION
 
-    def predictor(self) -> LatencyPredictor:
+    def predictor(self) -> ComposedPredictor:
         """A fresh predictor; keep it, for it caches."""
-        return BlockTable(self.device, UnitTable(self.units), self.calibration)
+        return ComposedPredictor(self.device, self.units, self.composition)
 
     def check_machine(self) -> None:
         """Raises DeviceUnavailable if this machine's runtime version or CPU is another than the profile's."""
@@ -117,9 +118,10 @@ def _to_json(profile: Profile) -> dict[str, Any]:
         "seed": profile.seed,
         "runtime_version": profile.runtime_version,
         "cpu": profile.cpu,
+        "reference_ms": list(profile.reference_ms),
         "units": [asdict(unit) for unit in profile.units],
         "networks": [asdict(network) for network in profile.networks],
-        "calibration": asdict(profile.calibration),
+        "composition": asdict(profile.composition),
         "report": dict(profile.report),
     }
 
@@ -135,8 +137,14 @@ def _from_json(data: Any) -> Profile:
         seed=data["seed"],
         runtime_version=data["runtime_version"],
         cpu=data["cpu"],
+        reference_ms=tuple(map(float, data["reference_ms"])),
         units=tuple(replace(unit, families=tuple(unit.families)) for unit in units),
         networks=tuple(NetworkRecord(**network) for network in data["networks"]),
-        calibration=Calibration(**data["calibration"]),
+        composition=_composition(data["composition"]),
         report=data["report"],
     )
+
+
+def _composition(data: Any) -> Composition:
+    lists = {name: tuple(data[name]) for name in ("coefficients", "points", "pulls")}
+    return Composition(**{**data, **lists})

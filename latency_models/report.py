@@ -19,8 +19,8 @@ def accuracy_report(predicted_ms: Sequence[float], measured_ms: Sequence[float])
     constant = np.array([np.median(np.delete(y, i)) for i in range(len(y))])
     return {
         "networks": len(y),
-        "within_5_percent": float(np.mean(error <= 0.05)),
-        "within_10_percent": float(np.mean(error <= 0.10)),
+        "within_5": float(np.mean(error <= 0.05)),
+        "within_10": float(np.mean(error <= 0.10)),
         "mean_error": float(error.mean()),
         "median_error": float(np.median(error)),
         "p95_error": float(np.percentile(error, 95)),

@@ -8,6 +8,7 @@ from latency_models.profile import Profile
 from nas.baselines import baseline_architectures
 from nas.datasets import get_dataset_facts
 from nas.feasibility import Feasibility
+from nas.on_device import ANALYTIC, AnalyticOf, Predictor, check_metrics, limits
 from nas.scores import SCORES
 from nas.spec import SearchSpec
 from nas.strategies import STRATEGIES
@@ -26,14 +27,20 @@ def task_of(spec: SearchSpec) -> Task:
     return get_dataset_facts(spec.dataset).task
 
 
-def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:
+def check_spec(
+    spec: SearchSpec,
+    profile_of: ProfileOf,
+    analytic_of: AnalyticOf = ANALYTIC,
+    check_device: Callable[[str], object] = parse_device,
+) -> None:
     """Raises where a search could not run; nothing of it has been written by then.
 
     Raises: UnknownName (space, score, strategy, data set; with the nearest known name),
-    DeviceUnavailable (unknown, or neither local nor profiled; with the command that profiles it),
-    InvalidSpec (a space of the user's own that cannot be built, or a bound below the least value of the space,
-    with that value), Infeasible (bounds that
-    together leave nothing). A latency bound on a device without a profile is checked after profiling.
+    DeviceUnavailable (by ``check_device``: unknown, or of an agent that there is not),
+    InvalidSpec (a space of the user's own that cannot be built, a metric that a device does not state, or a bound
+    below the least value of the space, with that value), Infeasible (bounds, those of a device's memory among them,
+    that together leave nothing), CorruptFile (the user's file of devices). A latency bound on a device without a
+    profile is checked after profiling.
     """
     task = task_of(spec)
     check_space(spec.space, task)
@@ -42,14 +49,17 @@ def check_spec(spec: SearchSpec, profile_of: ProfileOf) -> None:
     known(spec.score, SCORES, "score", "score")
     check_task(space, task)
     baseline_architectures(spec.baselines, space)
-    predictors = {}
+    predictors: dict[str, Predictor] = {}
     for device in spec.devices:
         profile = profile_of(device, space.name, task)
+        if (analytic := analytic_of(device)) is not None:
+            predictors[device] = analytic
+            continue
+        check_device(device)
         if profile is not None:
             predictors[device] = profile.predictor()
-        else:
-            parse_device(device)  # raises for what is not local: that must have been profiled before
-    Feasibility(space, task, spec.constraints, predictors).check(spec.seed)
+    check_metrics(spec, predictors)
+    Feasibility(space, task, spec.constraints, predictors, limits(predictors)).check(spec.seed)
 
 
 def check_space(reference: SpaceReference, task: Task) -> None:

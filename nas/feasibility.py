@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from latency_models.estimate import Estimate
 from nas.objectives import METRICS
+from nas.on_device import Predictor, figure
 from nas.spec import Constraint
 from search_spaces import Architecture, SearchSpace, Task
 from search_spaces.cost import peak_memory_bytes, weight_bytes
@@ -30,14 +30,10 @@ ARITHMETIC: Mapping[str, Callable[[Graph], int]] = {
 """The metrics that are exact from a training graph."""
 
 
-class Predictor(Protocol):
-    def predict(self, graph: Graph) -> Estimate: ...
-
-
 class _Check(NamedTuple):
-    """A bound, its position in the specification, and how its metric is computed."""
+    """A bound, its position in the specification (None: a limit of a device), and how its metric is computed."""
 
-    position: int
+    position: int | None
     constraint: Constraint
     value: Callable[[Graph], float]
 
@@ -46,21 +42,27 @@ class Feasibility:
     """Calls as ``feasible(arch)``: None, or the text of the first bound that rejects it.
 
     Bounds on what only training shows (accuracy) are left to the end of the ladder, and so are bounds on
-    a device without a predictor.
+    a device without a predictor. ``limits`` are bounds that the devices set, not the specification.
     """
 
     def __init__(
-        self, space: SearchSpace, task: Task, constraints: Sequence[Constraint], predictors: Mapping[str, Predictor]
+        self,
+        space: SearchSpace,
+        task: Task,
+        constraints: Sequence[Constraint],
+        predictors: Mapping[str, Predictor],
+        limits: Sequence[Constraint] = (),
     ) -> None:
         self.space = space
         self.task = task
         self._checks: list[_Check] = []
-        cheapest_first = sorted(enumerate(constraints), key=lambda pair: METRICS[pair[1].metric].kind)
+        bounds: list[tuple[int | None, Constraint]] = [*enumerate(constraints), *((None, limit) for limit in limits)]
+        cheapest_first = sorted(bounds, key=lambda pair: METRICS[pair[1].metric].kind)
         for position, constraint in cheapest_first:
             if constraint.metric in ARITHMETIC:
                 self._checks.append(_Check(position, constraint, ARITHMETIC[constraint.metric]))
             elif constraint.device is not None and constraint.device in predictors:
-                predicted = partial(_predicted, predictors[constraint.device])
+                predicted = partial(_predicted, predictors[constraint.device], constraint.metric)
                 self._checks.append(_Check(position, constraint, predicted))
 
     def __call__(self, arch: Architecture) -> str | None:
@@ -84,7 +86,7 @@ class Feasibility:
         for position, constraint, value in self._checks:
             least = value(graph)
             exact = self.space.ordered and constraint.metric in ARITHMETIC
-            if exact and constraint.max is not None and least > constraint.max:
+            if exact and position is not None and constraint.max is not None and least > constraint.max:
                 raise InvalidSpec(
                     f"{constraint} cannot be met: the least {constraint.metric} in space {self.space.name} is {least}",
                     hint=f"set max to at least {least}",
@@ -111,11 +113,12 @@ class Feasibility:
 
     def _relaxed(self, bound: str, rng: np.random.Generator) -> str:
         """What values the bound that rejected most would have met."""
-        value = next(check.value for check in self._checks if str(check.constraint) == bound)
+        value, ours = next((c.value, c.position is None) for c in self._checks if str(c.constraint) == bound)
         seen = [value(self.space.graph(self.space.sample(rng), self.task)) for _ in range(200)]
         seen.append(value(self.space.graph(self.space.smallest(), self.task)))
-        return f"relax it: values of the space run from about {min(seen):,.6g} to {max(seen):,.6g}"
+        advice = "it is a limit of the device: take a smaller space or another device" if ours else "relax it"
+        return f"{advice}: values of the space run from about {min(seen):,.6g} to {max(seen):,.6g}"
 
 
-def _predicted(predictor: Predictor, graph: Graph) -> float:
-    return predictor.predict(graph).value
+def _predicted(predictor: Predictor, metric: str, graph: Graph) -> float:
+    return figure(predictor, metric, graph).value

@@ -95,7 +95,8 @@ def points(trials: Sequence[Trial], spec: SearchSpec, rung: int, *, measured: bo
     """(trials, objectives), all minimised, as known at a rung.
 
     At rung 0 the zero-shot score stands in for what only training shows. A device's figure is the
-    predicted one, so that trials are compared alike, or with ``measured`` the measured one.
+    predicted one, so that trials are compared alike, or with ``measured`` the measured one; that of an
+    analytic device is always the analytic one.
     """
     columns = []
     for objective in spec.objectives:
@@ -110,6 +111,8 @@ def points(trials: Sequence[Trial], spec: SearchSpec, rung: int, *, measured: bo
                 found = trial.find("accuracy", rung=rung)
             elif objective.device is not None:
                 found = trial.find(objective.metric, objective.device, source=source)
+                if found is None:  # a device that nobody can attach has this figure alone
+                    found = trial.find(objective.metric, objective.device, source=Source.ANALYTIC)
             else:
                 found = trial.find(objective.metric)
             values.append(np.inf if found is None else sign * found.value)

@@ -9,7 +9,7 @@ Goal = Literal["maximize", "minimize"]
 class Metric(NamedTuple):
     """Facts of a metric. ``kind`` says what it takes to know it.
 
-    arithmetic: exact, from the graph alone; device: predicted or measured on a named device;
+    arithmetic: exact, from the graph alone; device: measured, predicted or worked out for a named device;
     trained: known only after training.
     """
 
@@ -26,6 +26,9 @@ METRICS: Mapping[str, Metric] = {
     "peak_memory_bytes": Metric("peak activation memory, float32, batch 1", "bytes", "arithmetic", "minimize"),
     "weight_bytes": Metric("size of the deployed weights, float32", "bytes", "arithmetic", "minimize"),
     "latency_ms": Metric("one call of the device's batch", "ms", "device", "minimize"),
+    "energy_mj": Metric("energy of one call of the device's batch", "mJ", "device", "minimize"),
+    "flash_bytes": Metric("the deployed weights in the device's precision", "bytes", "device", "minimize"),
+    "ram_bytes": Metric("peak memory in the device's precision, for its batch", "bytes", "device", "minimize"),
 }
 """Metrics by the name that a spec uses."""
 

@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from latency_models.device import parse_device
 from latency_models.estimate import Source
-from latency_models.profile import Profile, ProfilingStopped, profile_device
+from latency_models.kernel_store import KernelStore
+from latency_models.profile import Profile, profile_device
+from latency_models.timing import MeasuringStopped, Timer
 from nas.admission import task_of
 from nas.baselines import baseline_architectures
-from nas.feasibility import ARITHMETIC, Feasibility, Predictor
+from nas.feasibility import ARITHMETIC, Feasibility
 from nas.finish import measure_trials
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
 from nas.ladder import FINAL, decide, progress
+from nas.on_device import ANALYTIC, AnalyticOf, Predictor, figures, limits
 from nas.runners import Runner
 from nas.scores import SCORES
-from nas.spec import SearchSpec
+from nas.spec import Constraint, SearchSpec
 from nas.strategies import REPEATED, Proposal, ScoredTrial, Strategy, make_strategy
 from nas.trial import Measurement, Trial, TrialState
 from search_spaces import Architecture, SearchSpace, Task
@@ -31,6 +33,8 @@ from search_spaces.errors import NasError, SpaceExhausted
 
 EXPLORE_BATCH = 20
 """Proposals asked for, scored and stored at a time."""
+PROFILE_MINUTES = 1.0
+"""How long a search profiles a device that has no profile; ``hwnas profile`` takes longer, and predicts better."""
 
 Stop = Callable[[], str | None]
 """None, or why the search must end: "cancel" (its user) or "shutdown" (its worker)."""
@@ -50,6 +54,11 @@ class ProfileStore(Protocol):
 
     def get(self, device: str, space: str, task: Task) -> Profile | None: ...
     def put(self, profile: Profile) -> None: ...
+    def timer(self, device: str) -> Timer:
+        """Who times the device of that name. Raises: DeviceUnavailable if there is nobody."""
+
+    def kernels(self, timer: Timer) -> KernelStore:
+        """The finished timings of a device, kept between searches. Raises: DeviceUnavailable."""
 
 
 class Observer(Protocol):
@@ -75,14 +84,16 @@ def run_search(
     observer: Observer,
     should_stop: Stop,
     elapsed_s: Callable[[], float],
+    analytic_of: AnalyticOf = ANALYTIC,
 ) -> Outcome:
     """Runs a search to its end, or as far as it is let.
 
     ``history`` holds the trials stored so far, in order of number; no rung recorded as complete runs
     again. ``workspace`` is the search's own folder for checkpoints. ``elapsed_s`` counts from the first
-    start of the search. Raises nothing of a user's making: that is an Outcome FAILED with message and hint.
+    start of the search, ``analytic_of`` knows the devices that nobody can attach. Raises nothing of a user's making:
+    that is an Outcome FAILED with message and hint.
     """
-    search = _Search(spec, history, runner, profiles, workspace, observer, should_stop, elapsed_s)
+    search = _Search(spec, history, runner, profiles, workspace, observer, should_stop, elapsed_s, analytic_of)
     try:
         predictors = search.profile()
         search.explore(predictors)
@@ -111,6 +122,7 @@ class _Search:
         observer: Observer,
         should_stop: Stop,
         elapsed_s: Callable[[], float],
+        analytic_of: AnalyticOf,
     ) -> None:
         self.spec = spec
         self.runner = runner
@@ -119,6 +131,9 @@ class _Search:
         self.observer = observer
         self.should_stop = should_stop
         self.elapsed_s = elapsed_s
+        self.analytic_of = analytic_of
+        self.limits: tuple[Constraint, ...] = ()
+        self.levels: dict[str, tuple[float, ...]] = {}
         self.space: SearchSpace = space_of(spec.space)
         self.task = task_of(spec)
         self.trials = {trial.number: trial for trial in history}
@@ -141,35 +156,44 @@ class _Search:
         return self.spec.budget.wall_seconds is not None and self.elapsed_s() >= self.spec.budget.wall_seconds
 
     def profile(self) -> dict[str, Predictor]:
-        """The predictor of every device of the search, profiled now where no profile is stored."""
+        """The predictor of every device of the search, profiled now where it has neither facts nor a profile."""
         predictors: dict[str, Predictor] = {}
         for name in self.spec.devices:
             self.stop_if_asked()
+            analytic = self.analytic_of(name)
+            if analytic is not None:
+                predictors[name] = analytic
+                continue
             found = self.profiles.get(name, self.space.name, self.task)
             if found is None:
                 found = self._profile(name)
                 self.profiles.put(found)
             predictors[name] = found.predictor()
+            self.levels[name] = found.reference_ms
+        self.limits = limits(predictors)
         return predictors
 
     def _profile(self, name: str) -> Profile:
+        timer = self.profiles.timer(name)
         try:
             return profile_device(
-                parse_device(name),
+                timer,
                 self.space,
                 self.task,
+                store=self.profiles.kernels(timer),
+                minutes=PROFILE_MINUTES,
                 seed=self.spec.seed,
                 on_progress=lambda done, total: self.observer.phase("profile", done, total),
                 should_stop=lambda: self.should_stop() is not None,
             )
-        except ProfilingStopped:
+        except MeasuringStopped:
             self.stop_if_asked()
             raise
 
     def explore(self, predictors: Mapping[str, Predictor]) -> None:
         """Proposes, predicts and scores until the budget is spent or the space is exhausted."""
         spec = self.spec
-        feasible = Feasibility(self.space, self.task, spec.constraints, predictors)
+        feasible = Feasibility(self.space, self.task, spec.constraints, predictors, self.limits)
         if not self.trials:
             feasible.check(spec.seed)
         strategy = make_strategy(
@@ -222,12 +246,12 @@ class _Search:
         self, number: int, proposal: Proposal, text: str, result: ScoreResult, predictors: Mapping[str, Predictor]
     ) -> Trial:
         graph = self.space.graph(proposal.architecture, self.task)
-        figures = [
+        known = [
             Measurement(metric, None, 0, value(graph), 0.0, Source.ANALYTIC) for metric, value in ARITHMETIC.items()
         ]
         for device, predictor in predictors.items():
-            estimate = predictor.predict(graph)
-            figures.append(Measurement("latency_ms", device, 0, estimate.value, estimate.error, estimate.source))
+            for metric, estimate in figures(predictor, graph):
+                known.append(Measurement(metric, device, 0, estimate.value, estimate.error, estimate.source))
         return Trial(
             number,
             text,
@@ -235,7 +259,7 @@ class _Search:
             graph.fingerprint,
             TrialState.SCORED if result.error is None else TrialState.FAILED,
             proxies=result.proxies,
-            measurements=tuple(figures),
+            measurements=tuple(known),
             notes=proposal.notes,
             error=result.error,
         )
@@ -299,16 +323,23 @@ class _Search:
         last = len(self.spec.rungs)
         wanted = last if self.spec.measure == "last_rung" else 1
         chosen = [t for t in self.history if t.rung >= wanted and t.state != TrialState.FAILED]
-        measure_trials(
-            self.spec,
-            self.space,
-            self.task,
-            chosen,
-            job_of=lambda trial: self.train_job(trial, trial.rung),
-            record=self.record,
-            on_progress=lambda done, total: self.observer.phase("measure", done, total),
-            stop_if_asked=self.stop_if_asked,
-        )
+        try:
+            measure_trials(
+                self.spec,
+                self.space,
+                self.task,
+                chosen,
+                job_of=lambda trial: self.train_job(trial, trial.rung),
+                timer_of=self.profiles.timer,
+                levels=self.levels,
+                record=self.record,
+                on_progress=lambda done, total: self.observer.phase("measure", done, total),
+                stop_if_asked=self.stop_if_asked,
+                should_stop=lambda: self.should_stop() is not None,
+            )
+        except MeasuringStopped:
+            self.stop_if_asked()
+            raise
         closed = []
         for trial in self.history:
             if trial.state in FINAL or trial.state == TrialState.SCORED:
@@ -323,7 +354,7 @@ class _Search:
 
     def _broken_bound(self, trial: Trial) -> str | None:
         """The first bound that the finished trial breaks by its best known figures."""
-        for constraint in self.spec.constraints:
+        for constraint in (*self.spec.constraints, *self.limits):
             found = trial.find(constraint.metric, constraint.device)
             if found is not None and not constraint.allows(found.value):
                 return f"{constraint} is broken: {found.source} {found.value:.6g}"

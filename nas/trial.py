@@ -75,6 +75,10 @@ class Trial:
         ]
         return max(found, key=lambda m: (m.source == Source.MEASURED, m.rung), default=None)
 
+    def is_analytic(self, device: str) -> bool:
+        """Whether the device is known by its facts alone, so that there is nothing to measure on."""
+        return self.find("latency_ms", device, source=Source.ANALYTIC) is not None
+
     def estimate(self, metric: str, device: str | None = None) -> Estimate | None:
         """The best figure known for a metric."""
         found = self.find(metric, device)

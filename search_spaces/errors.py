@@ -54,6 +54,10 @@ class CorruptFile(NasError):
     """A stored file (profile, checkpoint) that cannot be read or belongs to something else."""
 
 
+class StorageFull(NasError):
+    """The disk is full; what was there before is unchanged."""
+
+
 class TrainingFailed(NasError):
     """A training run that ended without a usable network."""
 

@@ -72,7 +72,7 @@ from typer.testing import CliRunner
 from api.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
-for name in "up submit watch list show front export cancel devices spaces profile space".split():
+for name in "up submit watch list show front export cancel devices spaces profile space estimate agents agent".split():
     assert name in result.output, name
 heavy = {"torch", "ray", "optuna", "numpy", "sqlalchemy", "fastapi", "httpx", "onnx"} & set(sys.modules)
 assert not heavy, heavy

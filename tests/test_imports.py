@@ -22,6 +22,7 @@ LIGHT_MODULES = [
     "latency_models",
     "latency_models.device",
     "latency_models.measure",
+    "latency_models.analysis",
     "latency_models.profile",
     "nas",
     "nas.pareto",

@@ -1,19 +1,25 @@
 """A profile of a small space on the real runtime, and its file."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from latency_models.device import parse_device
+from latency_models.kernel_store import KernelStore
+from latency_models.measure import REFERENCE_COPIES, LocalTimer, reference_graphs
 from latency_models.profile import Profile, ProfilingStopped, load_profile, profile_device, save_profile
+from latency_models.timing import Samples, Workload
 from search_spaces import Classification, Task
 from search_spaces.errors import CorruptFile, DeviceUnavailable, InvalidSpec
 from search_spaces.staged import Stage, StagedSpace
 
+REFERENCES = REFERENCE_COPIES * len(reference_graphs(1))
 TASK = Task((1, 16, 16), Classification(10))
 CONV = {"activation": ("relu6",)}
 
@@ -31,6 +37,10 @@ def make_space() -> StagedSpace:
     )
 
 
+def timer(name: str) -> LocalTimer:
+    return LocalTimer(parse_device(name))
+
+
 @pytest.fixture(scope="module")
 def space() -> StagedSpace:
     return make_space()
@@ -38,7 +48,7 @@ def space() -> StagedSpace:
 
 @pytest.fixture(scope="module")
 def profile(space: StagedSpace) -> Profile:
-    return profile_device(parse_device("local-onnxruntime-b4"), space, TASK, networks=12, wall_seconds=4)
+    return profile_device(timer("local-onnxruntime-b4"), space, TASK, networks=12, max_units=40, minutes=0.05)
 
 
 def test_profile_says_what_was_measured_and_how_well_it_predicts(profile: Profile, space: StagedSpace) -> None:
@@ -47,11 +57,17 @@ def test_profile_says_what_was_measured_and_how_well_it_predicts(profile: Profil
     assert all(unit.ms > 0 for unit in profile.units)
     assert len(profile.networks) == 12
     assert all(space.from_string(network.architecture) for network in profile.networks)
-    assert profile.calibration.relative_error > 0
+    assert profile.composition.relative_error > 0
     assert profile.report["networks"] == 12
-    assert {"within_5_percent", "within_10_percent", "median_error", "p95_error", "constant_median_error"} <= set(
-        profile.report
-    )
+    assert profile.report["repeated"] >= 1
+    assert {
+        "repeatability_within_5",
+        "within_5",
+        "within_10",
+        "median_error",
+        "p95_error",
+        "constant_median_error",
+    } <= set(profile.report)
 
 
 def test_clearly_different_networks_are_ranked(profile: Profile, space: StagedSpace) -> None:
@@ -95,7 +111,7 @@ def test_a_changed_or_missing_file_is_refused(profile: Profile, tmp_path: Path) 
         {"version": 99},
         {"units": [{"key": "x"}]},
         {"task": {"input_shape": [1, 8], "classes": 10}},
-        {"calibration": None},
+        {"composition": None},
         {"device": {"name": "d", "runtime": "onnxruntime", "colour": "red"}},
     ],
 )
@@ -118,24 +134,63 @@ def test_a_profile_of_another_machine_is_refused(profile: Profile, tmp_path: Pat
 
 def test_stopping_ends_profiling(space: StagedSpace) -> None:
     with pytest.raises(ProfilingStopped):
-        profile_device(parse_device("local-onnxruntime"), space, TASK, should_stop=lambda: True, wall_seconds=1)
+        profile_device(timer("local-onnxruntime"), space, TASK, should_stop=lambda: True, minutes=0.02)
+
+
+class Counting(LocalTimer):
+    """Counts the networks that it times, and stops after some calls."""
+
+    def __init__(self, name: str, calls: int = 1000) -> None:
+        super().__init__(parse_device(name))
+        self.calls = calls
+        self.timed: list[str] = []
+
+    def time(self, workloads: Sequence[Workload], **options: Any) -> list[Samples]:
+        if not self.calls:
+            raise ProfilingStopped("enough")
+        self.calls -= 1
+        self.timed += [work.graph.fingerprint for work in workloads[REFERENCES:]]
+        return super().time(workloads, **options)
+
+
+def test_an_interrupted_profile_goes_on_and_times_nothing_twice(space: StagedSpace, tmp_path: Path) -> None:
+    def run(counting: Counting) -> Profile:
+        store = KernelStore(tmp_path, counting.device, counting.machine())
+        return profile_device(counting, space, TASK, store=store, networks=10, max_units=20, minutes=0.05)
+
+    first, second = Counting("local-onnxruntime", calls=2), Counting("local-onnxruntime")
+    with pytest.raises(ProfilingStopped):
+        run(first)
+    profile = run(second)
+    assert first.timed
+    assert not set(first.timed) & set(second.timed)
+    assert set(first.timed) <= {record.key for record in profile.units}
+    third = Counting("local-onnxruntime")
+    run(third)
+    again = set(third.timed) & {*first.timed, *second.timed}
+    assert len(again) <= profile.report["repeated"]  # only what is timed again on purpose
+    assert not again & {record.key for record in profile.units}
 
 
 def test_what_cannot_be_profiled_is_refused_at_once(space: StagedSpace) -> None:
-    device = parse_device("local-onnxruntime")
     with pytest.raises(InvalidSpec, match="3 networks"):
-        profile_device(device, space, TASK, networks=3)
+        profile_device(timer("local-onnxruntime"), space, TASK, networks=3)
+    with pytest.raises(InvalidSpec, match="minutes"):
+        profile_device(timer("local-onnxruntime"), space, TASK, minutes=0)
+    with pytest.raises(DeviceUnavailable, match="not this machine"):
+        timer("pi4-onnxruntime")
 
 
 def test_units_beyond_the_limit_are_modelled(space: StagedSpace) -> None:
     seen: list[tuple[int, int]] = []
     profile = profile_device(
-        parse_device("local-onnxruntime"), space, TASK, networks=10, max_units=12, wall_seconds=2,
+        timer("local-onnxruntime"), space, TASK, networks=10, max_units=12, minutes=0.05,
         on_progress=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
-    assert len(profile.units) == 12
-    assert seen[-1] == (22, 22)
+    assert sum(unit.timed for unit in profile.units) == 12
+    assert profile.report["units_timed"] == 12
     assert seen == sorted(seen)
+    assert {total for _, total in seen} == {3}
     rng = np.random.default_rng(5)
     notes = [profile.predictor().predict(space.graph(space.sample(rng), TASK)).note for _ in range(10)]
     assert any("extrapolated" in note for note in notes)

@@ -11,7 +11,10 @@ from support_trials import DEVICE, make_spec
 
 from latency_models.device import parse_device
 from latency_models.estimate import Source
+from latency_models.kernel_store import KernelStore
+from latency_models.measure import LocalTimer
 from latency_models.profile import Profile, profile_device
+from latency_models.timing import Timer
 from nas.baselines import baseline_architectures
 from nas.datasets import get_dataset_facts
 from nas.exporters import ExportFailed, export
@@ -35,6 +38,12 @@ class Profiles:
 
     def put(self, profile: Profile) -> None:
         self.profile = profile
+
+    def timer(self, device: str) -> Timer:
+        return LocalTimer(parse_device(device))
+
+    def kernels(self, timer: Timer) -> KernelStore:
+        return KernelStore(None, timer.device, timer.machine())
 
 
 class Recorder:
@@ -290,7 +299,7 @@ def test_exports_need_a_trained_trial_and_leave_a_whole_bundle(
 def profile() -> Profile:
     task = get_dataset_facts("digits").task
     space = get_space("mobilenet_v2_small")
-    return profile_device(parse_device(DEVICE), space, task, networks=10, max_units=60, wall_seconds=4)
+    return profile_device(LocalTimer(parse_device(DEVICE)), space, task, networks=10, max_units=60, minutes=0.06)
 
 
 def test_the_same_stored_profile_gives_the_same_predictions_proposals_and_scores(

@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
-from api import store
-from api.dependencies import ReadSession
-from api.models import DeviceProfile
+from api import agent_store, store
+from api.dependencies import ReadSession, SettingsOf
+from api.models import Agent, DeviceProfile
+from api.remote_timer import remote_names
 from api.schemas import (
     DatasetOut,
     DeviceOut,
@@ -13,7 +14,9 @@ from api.schemas import (
     ProxyOut,
     StrategyOut,
 )
-from latency_models.device import DeviceStatus, is_local, local_devices, parse_device
+from latency_models.analytic import analytic_devices
+from latency_models.catalogue import AnalyticDevice, load_catalogue
+from latency_models.device import Device, DeviceStatus, is_local, local_devices, parse_device
 from nas.datasets import DATASETS
 from nas.scores import SCORES
 from nas.strategies import STRATEGIES
@@ -49,13 +52,18 @@ def list_datasets() -> PageOut[DatasetOut]:
 
 
 @router.get("/devices")
-def list_devices(session: ReadSession) -> PageOut[DeviceOut]:
-    """The devices of this machine, and every other device that has a profile."""
+def list_devices(session: ReadSession, settings: SettingsOf) -> PageOut[DeviceOut]:
+    """The devices of this machine, every other device that has a profile, and the analytic ones with their facts."""
     profiles: dict[str, list[DeviceProfile]] = {}
     for row in store.list_profiles(session):
         profiles.setdefault(row.device, []).append(row)
     items = [_local(status, profiles.pop(status.device.name, [])) for status in local_devices()]
+    for agent in agent_store.list_agents(session):
+        also = [name for name in profiles if name.startswith(f"{agent.name}-")]
+        names = dict.fromkeys([*remote_names(agent.name), *also])
+        items += [_remote(agent, name, profiles.pop(name, [])) for name in names]
     items += [_profiled(name, rows) for name, rows in profiles.items()]
+    items += [_analytic(*pair) for pair in analytic_devices(load_catalogue(settings.devices_file))]
     return PageOut(items=items, next_page_token=None)
 
 
@@ -74,6 +82,22 @@ def _local(status: DeviceStatus, rows: list[DeviceProfile]) -> DeviceOut:
     )
 
 
+def _remote(agent: Agent, name: str, rows: list[DeviceProfile]) -> DeviceOut:
+    """A device whose host is an agent; ``install`` is what starts the agent there."""
+    device, connected = parse_device(name), agent_store.is_connected(agent)
+    return DeviceOut(
+        name=name,
+        runtime=device.runtime,
+        precision=device.precision,
+        threads=device.threads,
+        batch_size=device.batch_size,
+        local=False,
+        available=connected,
+        install="" if connected else agent_store.start_command(agent.name),
+        profiles=[ProfileOut.model_validate(row) for row in rows],
+    )
+
+
 def _profiled(name: str, rows: list[DeviceProfile]) -> DeviceOut:
     """A device that is known by its profiles, such as a local one with another batch size."""
     local = is_local(name)
@@ -88,4 +112,22 @@ def _profiled(name: str, rows: list[DeviceProfile]) -> DeviceOut:
         available=True,
         install="",
         profiles=[ProfileOut.model_validate(row) for row in rows],
+    )
+
+
+def _analytic(device: Device, facts: AnalyticDevice) -> DeviceOut:
+    """A device that nobody can attach, in one precision."""
+    return DeviceOut(
+        name=device.name,
+        kind="analytic",
+        runtime=device.runtime,
+        precision=device.precision,
+        threads=None,
+        batch_size=device.batch_size,
+        local=False,
+        available=True,
+        install="",
+        profiles=[],
+        # an error that nobody knows is a fact too
+        facts={**facts.model_dump(mode="json", exclude_none=True), "relative_error": facts.relative_error},
     )

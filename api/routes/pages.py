@@ -14,11 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from api import figures, store, trial_store
-from api.dependencies import PageToken, ReadSession
+from api.dependencies import PageToken, ReadSession, SettingsOf
 from api.errors import InvalidQuery, NotFound, kind_of
+from api.estimate_figures import estimate_figures
+from api.estimating import estimate_trial, trial_devices
 from api.models import FINISHED, Search, Trial
 from api.plot import axes, plot_data
-from api.present import present_front_item, present_search, spec_of
+from api.present import present_front_item, present_search, present_trial, spec_of
 from nas.front import baselines, front, winner
 from nas.spec import SearchSpec
 from nas.trial import Trial as EngineTrial
@@ -52,6 +54,7 @@ templates.env.trim_blocks = templates.env.lstrip_blocks = True
 templates.env.filters["duration"] = figures.duration
 templates.env.globals.update(asset=lru_cache(_asset), cell=figures.cell, phase_text=figures.phase_text)
 templates.env.filters["space_label"] = figures.space_label
+templates.env.globals.update(figures=figures)
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -68,6 +71,45 @@ def searches_page(request: Request, session: ReadSession, page_token: PageToken 
     ]
     return _page(
         request, "searches.html", searches=rows, next_page_token=page.next_page_token, first=page_token is None
+    )
+
+
+@router.get("/trials/{trial_id}", response_class=HTMLResponse)
+def trial_page(
+    request: Request,
+    trial_id: str,
+    session: ReadSession,
+    settings: SettingsOf,
+    device: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """One trial: its figures, and what it costs on one of the search's devices, layer by layer."""
+    try:
+        row = trial_store.get_trial(session, trial_id)
+    except NotFound as error:
+        return _error_page(request, error)
+    trial, spec = trial_store.as_trial(row), spec_of(row.search)
+    devices = trial_devices(session, spec)
+    if device is not None and device not in devices:
+        hint = nearest(device, devices)
+        return _error_page(request, InvalidQuery(f"the search names no device {device!r}", hint=hint, field="device"))
+    chosen = device or (devices[0] if devices else None)
+    item = present_front_item(row.id, trial, spec).model_dump()
+    shown: dict[str, Any] = {"found": None, "problem": None}
+    if chosen is not None:
+        try:
+            shown = estimate_figures(estimate_trial(session, settings, spec, trial.architecture, chosen))
+        except NasError as error:
+            shown["problem"] = error
+    return _page(
+        request,
+        "trial.html",
+        trial=present_trial(row, trial, spec),
+        search_name=row.search.name,
+        item=item,
+        columns=figures.front_columns(spec.model_dump(), [item]),
+        devices=devices,
+        device=chosen,
+        **shown,
     )
 
 

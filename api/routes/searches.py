@@ -1,26 +1,24 @@
 """Searches: submit, list, watch, cancel; their trials and their front."""
 
-import threading
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
 from api import space_store, store, trial_store
-from api.dependencies import DatabaseOf, PageSize, PageToken, ReadSession, SettingsOf, WriteSession
+from api.dependencies import SPACES_LOCK, DatabaseOf, PageSize, PageToken, ReadSession, SettingsOf, WriteSession
 from api.errors import InvalidQuery
 from api.models import SearchState
 from api.present import present_baseline, present_front_item, present_search, present_trial, spec_of
 from api.profile_store import Profiles
 from api.schemas import FrontOut, PageOut, SearchCreated, SearchOut, TrialOut
+from latency_models.analytic import analytic_predictor
 from nas.admission import check_spec
 from nas.front import baselines, front
 from nas.spec import SearchSpec
 from nas.trial import TrialState
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
-
-# one at a time: the check fills the memo of a space, which belongs to one thread
-_admission = threading.Lock()
 
 
 @router.post("", status_code=202)
@@ -34,8 +32,9 @@ def submit_search(
     """Queue a search. The same ``Idempotency-Key`` again gives the same search and starts nothing."""
     with database.read() as session:
         spec = space_store.with_definition(session, spec)
-    with _admission:
-        check_spec(spec, Profiles(database, settings, check_machine=False).get)
+    with SPACES_LOCK:
+        profiles = Profiles(database, settings, check_machine=False)
+        check_spec(spec, profiles.get, partial(analytic_predictor, own=settings.devices_file), profiles.timer)
     with database.write() as session:  # not open while the check runs, which takes a while
         search = store.create_search(session, spec, idempotency_key=idempotency_key)
     response.headers["Location"] = f"/v1/searches/{search.id}"

@@ -7,7 +7,7 @@
   const LOG_RATIO = 20, NEAR_PX = 24, HEIGHT_PX = 420;
   let chart = null, data = null, active = null;
 
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const { css, padded, plain, axis } = charts;
   const log = (values) => values.length > 1 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > LOG_RATIO;
 
   // Accuracies crowd below 1: over a wide range their distance from 1 is drawn, on a log scale, upside down.
@@ -24,47 +24,13 @@
     return { xLog: log(xs), byError, yOf, xRange: padded(xs, log(xs), 0.06), yRange: [low, byError ? Math.min(high, 1) : high] };
   }
 
-  function padded(values, isLog, share) {
-    const low = Math.min(...values), high = Math.max(...values);
-    if (isLog) {
-      const factor = (high / low) ** share;
-      return [low / factor, high * factor];
-    }
-    const pad = (high - low) * share || Math.abs(high) * share || 1;
-    return [low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad];
-  }
-
-  function logTicks(low, high) {
-    const wide = Math.log10(high / low) > 3.5 ? [1] : [1, 2, 5];
-    const ticks = [];
-    for (let k = Math.floor(Math.log10(low)); k <= Math.ceil(Math.log10(high)); k++) {
-      for (const m of wide) {
-        const tick = Number(`${m}e${k}`);
-        if (tick >= low && tick <= high) ticks.push(tick);
-      }
-    }
-    return ticks;
-  }
-
-  const plain = (v) => Math.abs(v) >= 1e6 ? `${Number((v / 1e6).toPrecision(4))}M`
-    : Math.abs(v) >= 1e4 ? `${Number((v / 1e3).toPrecision(4))}k` : String(Number(v.toPrecision(6)));
-
   function options(width, s) {
-    const text = css("--muted"), grid = css("--grid");
-    const font = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-    const common = (label, side) => ({
-      label, font, labelFont: font, stroke: text, side,
-      grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 },
-    });
-    const x = { ...common(data.x.label, 2), size: 34, labelSize: 22, labelGap: 2, values: (_, splits) => splits.map(plain) };
     const yLabel = s.byError ? `${data.y.label} (log scale of 1 − accuracy)` : data.y.label;
-    const y = { ...common(yLabel, 3), size: 52, labelSize: 22, labelGap: 2 };
+    const x = axis(data.x.label, 2, 34), y = axis(yLabel, 3, 52);
+    x.values = (_, splits) => splits.map(plain);
     y.values = (_, splits) => splits.map((v) => s.byError ? String(Number((1 - v).toPrecision(6))) : plain(v));
-    for (const [axis, isLog] of [[x, s.xLog], [y, s.byError]]) {
-      if (!isLog) continue;
-      axis.splits = (_, __, low, high) => logTicks(low, high);
-      axis.filter = (_, splits) => splits; // uPlot would drop labels of a log axis by rules of its own
-    }
+    if (s.xLog) charts.onLog(x);
+    if (s.byError) charts.onLog(y);
     return {
       width, height: HEIGHT_PX, padding: [12, 16, 0, 0], legend: { show: false },
       cursor: { show: false }, select: { show: false },
@@ -185,7 +151,7 @@
       const at = data.points.filter((p) => p.rung === rung);
       if (!at.length) continue;
       const kind = rung === last ? "last" : "early";
-      const kinds = data.x.device ? [[true, "measured"], [false, "predicted"]] : [[true, ""]];
+      const kinds = data.x.device ? [[true, "measured"], [false, data.x.estimate]] : [[true, ""]];
       for (const [measured, word] of kinds) {
         if (!at.some((p) => p.measured === measured)) continue;
         const text = `${after(rung)}${word ? `, ${data.x.title} ${word}` : ""}`;
@@ -193,7 +159,7 @@
       }
     }
     if (hasFront() && data.staircase) entries.push(["key line", "Pareto front"]);
-    if (data.rug.length) entries.push(["key tick", `${data.scored.toLocaleString("en")} scored candidates at their ${data.x.device ? "predicted " : ""}${data.x.title}`]);
+    if (data.rug.length) entries.push(["key tick", `${data.scored.toLocaleString("en")} scored candidates at their ${data.x.device ? `${data.x.estimate} ` : ""}${data.x.title}`]);
     legend.replaceChildren(...entries.map(([kind, text]) => {
       const item = document.createElement("li"), mark = document.createElement("span");
       mark.className = kind;

@@ -5,6 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from latency_models.device import parse_device
+from latency_models.timing import Timer
 from nas.spec import SearchSpec
 from nas.trial import Trial
 from search_spaces.errors import NasError, UnknownName, nearest
@@ -34,10 +36,26 @@ def known_format(name: str) -> ExporterFacts:
     return EXPORTERS[name]
 
 
-def export(spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path, format: str = "onnx") -> dict[str, Any]:
+def local_timer(device: str) -> Timer:
+    """This process as the timer of a device. Raises: DeviceUnavailable for one that is not this machine."""
+    from latency_models.measure import LocalTimer
+
+    return LocalTimer(parse_device(device))
+
+
+def export(
+    spec: SearchSpec,
+    trial: Trial,
+    *,
+    workspace: Path,
+    folder: Path,
+    format: str = "onnx",
+    timer_of: Callable[[str], Timer] = local_timer,
+) -> dict[str, Any]:
     """Writes the bundle of a trained trial to ``folder``, whole or not at all, and returns its report.
 
-    ``workspace`` is the folder of the search. The report's ``file`` names the main file in ``folder``.
+    ``workspace`` is the folder of the search, ``timer_of`` knows who times a device. The report's ``file`` names
+    the main file in ``folder``.
     Raises: UnknownName (format), ExportFailed (never trained, or the file differs from the network),
     CorruptFile (the checkpoint cannot be read).
     """
@@ -48,4 +66,4 @@ def export(spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path, for
         )
     module, _, attribute = facts.path.partition(":")
     run: Callable[..., dict[str, Any]] = getattr(import_module(module), attribute)
-    return run(spec, trial, workspace=workspace, folder=folder)
+    return run(spec, trial, workspace=workspace, folder=folder, timer_of=timer_of)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from latency_models.device import parse_device
+from latency_models.estimate import Source
 from latency_models.measure import measure_latency_ms
+from latency_models.timing import Timer, Workload
 from nas.admission import task_of
 from nas.datasets import load_dataset
 from nas.exporters import EXPORTERS, ExportFailed
@@ -24,6 +26,7 @@ from nas.training.train import load_trained
 from nas.trial import Trial
 from search_spaces.definition import SpaceDefinition, space_of
 from search_spaces.deploy import deploy
+from search_spaces.errors import DeviceUnavailable
 from search_spaces.graph import Graph
 from search_spaces.onnx_graph import to_onnx
 from search_spaces.torch_network import TorchNetwork, load_numpy_weights
@@ -32,7 +35,9 @@ TOLERANCE = 1e-4
 """Allowed difference of outputs, relative to the largest output or 1."""
 
 
-def export_onnx(spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path) -> dict[str, Any]:
+def export_onnx(
+    spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path, timer_of: Callable[[str], Timer]
+) -> dict[str, Any]:
     """Writes ``model.onnx``, ``weights.safetensors``, ``architecture.json`` and ``report.json``.
 
     The file is checked by the ONNX checker, and its outputs in ONNX Runtime against PyTorch's on real
@@ -60,7 +65,12 @@ def export_onnx(spec: SearchSpec, trial: Trial, *, workspace: Path, folder: Path
         "macs": graph.macs,
         "file_bytes": len(data),
         "epochs": trial.epochs,
-        "latency_ms": [_measured(data, device, spec.seed, trial) for device in spec.devices],
+        "latency_ms": [
+            _analytic(device, trial)
+            if trial.is_analytic(device)
+            else _measured(Workload(deployed, deployed_weights), device, timer_of, spec.seed, trial)
+            for device in spec.devices
+        ],
         "versions": {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
     }
     description = {
@@ -125,16 +135,33 @@ def _figures(trial: Trial, metric: str) -> dict[str, Any] | None:
     return None if found is None else {"value": found.value, "error": found.error, "source": found.source.value}
 
 
-def _measured(data: bytes, device: str, seed: int, trial: Trial) -> dict[str, Any]:
-    (estimate,) = measure_latency_ms([data], parse_device(device), seed=seed)
+def _measured(work: Workload, device: str, timer_of: Callable[[str], Timer], seed: int, trial: Trial) -> dict[str, Any]:
+    """The latency, measured now; or as it was measured when the search ended, where the device is not there."""
+    note = ""
+    try:
+        (estimate,) = measure_latency_ms([work], timer_of(device), seed=seed)
+        value, error = estimate.value, estimate.error
+    except DeviceUnavailable as unavailable:
+        found = trial.find("latency_ms", device, source=Source.MEASURED)
+        if found is None:
+            raise
+        value, error, note = found.value, found.error, f"measured by the search; {unavailable.message}"
     predicted = trial.find("latency_ms", device, rung=0)
     return {
         "device": device,
-        "value": estimate.value,
-        "error": estimate.error,
-        "source": estimate.source.value,
+        "value": value,
+        "error": error,
+        "source": Source.MEASURED.value,
         "predicted": None if predicted is None else {"value": predicted.value, "error": predicted.error},
+        **({"note": note} if note else {}),
     }
+
+
+def _analytic(device: str, trial: Trial) -> dict[str, Any]:
+    """The figure of a device that nobody can attach: it has been worked out, and nothing was measured."""
+    found = trial.find("latency_ms", device, source=Source.ANALYTIC)
+    value, error = (found.value, found.error) if found else (None, None)
+    return {"device": device, "value": value, "error": error, "source": Source.ANALYTIC.value, "predicted": None}
 
 
 def _write(

@@ -1,0 +1,173 @@
+"""Times networks in a process of its own, for ``benchmarks.latency_accuracy``: a job file in, a timings file out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from latency_models.device import parse_device
+from latency_models.estimate import Estimate, Source
+from latency_models.measure import LocalTimer, Timed, time_workloads
+from latency_models.timing import Effort, Workload
+from search_spaces import Classification, Task, get_space
+from search_spaces.deploy import deploy
+from search_spaces.errors import NasError
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Job:
+    """Networks of a space, by the text of their architectures, and how they are timed."""
+
+    space: str
+    device: str
+    input_shape: tuple[int, ...]
+    classes: int
+    architectures: tuple[str, ...]
+    effort: Effort
+    seed: int
+
+    def text(self) -> str:
+        """The same for equal jobs."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What a job found, network by network, and the seconds since the epoch between which it was timed."""
+
+    started: float
+    ended: float
+    timed: tuple[Timed, ...]
+
+
+def time_apart(job: Job, folder: Path, name: str, tick: Callable[[], None]) -> Timings:
+    """Times in another process, which ends with this one, into ``{name}.json``, which is written whole.
+
+    ``tick`` is called meanwhile. Raises: NasError with what the other process said.
+    """
+    job_file = folder / f"{name}.job.json"
+    write_whole(job_file, job.text())
+    command = [sys.executable, "-m", "benchmarks.latency_accuracy_run", str(job_file), str(_file(folder, name))]
+    with (folder / f"{name}.log").open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            while process.poll() is None:
+                tick()
+                time.sleep(_POLL_S)
+        finally:
+            process.terminate()
+            process.wait()
+        log.seek(0)
+        said = log.read().strip()
+    found = read_timings(job, folder, name)
+    if process.returncode or found is None:
+        raise NasError(f"the process that timed the networks ended with {process.returncode}", hint=said[-2000:])
+    return found
+
+
+def time_twice(job: Job, folder: Path, gap_s: float, console: Console) -> tuple[Timings, Timings]:
+    """Both timings, each in a process of its own, the second ``gap_s`` or more after the first has ended.
+
+    Finished ones in ``folder`` are read instead. Raises: NasError.
+    """
+    first = read_timings(job, folder, "first") or _timed_now(job, folder, "first", console)
+    again = replace(job, seed=job.seed + 1)
+    second = read_timings(again, folder, "second")
+    if second is None or second.started - first.ended < gap_s:
+        with console.status("") as status:
+            while (left := first.ended + gap_s - time.time()) > 0:
+                status.update(f"the second timing begins in {left:.0f} s")
+                time.sleep(min(1.0, left))
+        second = _timed_now(again, folder, "second", console)
+    return first, second
+
+
+def _timed_now(job: Job, folder: Path, name: str, console: Console) -> Timings:
+    started = time.monotonic()
+    what = f"the {name} timing of {len(job.architectures)} networks"
+    with console.status(what) as status:
+        found = time_apart(job, folder, name, lambda: status.update(f"{what}: {time.monotonic() - started:.0f} s"))
+    console.print(f"{what} took {time.monotonic() - started:.0f} s")
+    return found
+
+
+def read_timings(job: Job, folder: Path, name: str) -> Timings | None:
+    """The timings of an equal job; None if there are none that can be read."""
+    try:
+        data: Any = json.loads(_file(folder, name).read_text(encoding="utf-8"))
+        if data["job"] != _digest(job.text()) or len(data["timed"]) != len(job.architectures):
+            return None
+        timed = tuple(
+            Timed(Estimate(row["ms"], row["error_ms"], Source.MEASURED), tuple(row["reference_ms"]))
+            for row in data["timed"]
+        )
+        return Timings(float(data["started"]), float(data["ended"]), timed)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def time_job(job: Job, should_stop: Callable[[], bool] = lambda: False) -> list[Timed]:
+    """Times the networks of a job in an order of its own, and gives the timings in the order of the job."""
+    space, task = get_space(job.space), Task(job.input_shape, Classification(job.classes))
+    graphs = [deploy(space.graph(space.from_string(text), task))[0] for text in job.architectures]
+    order = np.random.default_rng(job.seed).permutation(len(graphs))
+    workloads = [Workload(graphs[i]) for i in order]
+    timer = LocalTimer(parse_device(job.device))
+    timed = time_workloads(workloads, timer, effort=job.effort, seed=job.seed, should_stop=should_stop)
+    found = dict(zip(order.tolist(), timed, strict=True))
+    return [found[i] for i in range(len(graphs))]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that others see either whole or not at all."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _read_job(path: Path) -> Job:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data |= {"input_shape": tuple(data["input_shape"]), "architectures": tuple(data["architectures"])}
+    return Job(**data | {"effort": Effort(**data["effort"])})
+
+
+def main(arguments: Sequence[str]) -> int:
+    job_file, out_file = map(Path, arguments)
+    job, parent, started = _read_job(job_file), os.getppid(), time.time()
+    try:
+        timed = time_job(job, should_stop=lambda: os.getppid() != parent)
+    except NasError as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = [{"ms": t.estimate.value, "error_ms": t.estimate.error, "reference_ms": list(t.reference_ms)} for t in timed]
+    found = {"job": _digest(job.text()), "started": started, "ended": time.time(), "timed": rows}
+    write_whole(out_file, json.dumps(found, allow_nan=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

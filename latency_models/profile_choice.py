@@ -1,0 +1,100 @@
+"""What a profile times: which networks are drawn, which of their units alone, which networks whole."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from latency_models.kernels import Unit, families, unit_kernels, units
+from search_spaces.architecture import Architecture, SearchSpace
+from search_spaces.graph import Graph
+from search_spaces.task import Task
+
+DRAWS = 1500
+LEAST_DRAWS = 100
+_KERNELS_OF = 5  # of the kernels in every so many units some are timed alone, to divide the time of units by
+_NEAR = 6  # networks of about the wanted latency, of which the one with most unseen units is taken
+
+
+def draw_networks(
+    space: SearchSpace, task: Task, seed: int, until: float, check: Callable[[], None]
+) -> dict[str, Graph]:
+    """Cover, then random architectures: ``DRAWS``, or as many above ``LEAST_DRAWS`` as there is time for ``until``.
+
+    By their text.
+    """
+    rng = np.random.default_rng(seed)
+    smallest = space.smallest()
+    drawn = {space.to_string(arch): space.graph(arch, task) for arch in (smallest, *space.cover())}
+    for number in range(DRAWS):
+        if number >= LEAST_DRAWS and time.monotonic() > until:
+            break
+        check()
+        arch: Architecture = space.sample(rng)
+        if number % 2:  # uniform draws are nearly all of middling size; searches look for the small ones
+            arch = space.crossover(smallest, arch, rng)
+        text = space.to_string(arch)
+        drawn[text] = space.graph(arch, task)
+        units(drawn[text])  # memoised: the costly part of what follows
+    return drawn
+
+
+def count_units(drawn: Mapping[str, Graph]) -> tuple[dict[str, Unit], Counter[str]]:
+    found: dict[str, Unit] = {}
+    counts: Counter[str] = Counter()
+    for graph in drawn.values():
+        for unit in units(graph):
+            found.setdefault(unit.key, unit)
+            counts[unit.key] += 1
+    return found, counts
+
+
+def by_use_and_size(found: Mapping[str, Unit], counts: Counter[str]) -> list[Unit]:
+    """By turns the most used unit that is left, and one from a spread over the sizes; kinds of op come first.
+
+    Among them are kernels of some units, each a unit of its own.
+    """
+    used = sorted(found.values(), key=lambda u: (-counts[u.key], u.key))
+    sized = sorted(found.values(), key=lambda u: (u.graph.macs, u.key))
+    order = sorted(range(len(sized)), key=_bits_reversed)
+    first: dict[frozenset[str], Unit] = {}
+    for unit in used:
+        first.setdefault(families(unit), unit)
+    chosen: dict[str, Unit] = {unit.key: unit for unit in first.values()}
+    for number, (often, spread) in enumerate(zip(used, (sized[i] for i in order), strict=True)):
+        chosen.setdefault(often.key, often)
+        chosen.setdefault(spread.key, spread)
+        if number % _KERNELS_OF == 0:
+            for kernel in unit_kernels(spread):
+                chosen.setdefault(kernel.key, kernel)
+    return list(chosen.values())
+
+
+def _bits_reversed(number: int) -> int:
+    """Van der Corput order: any first part of it is spread evenly."""
+    return int(f"{number:024b}"[::-1], 2)
+
+
+def spread_networks(
+    texts: Sequence[str],
+    expected: Mapping[str, float],
+    drawn: Mapping[str, Graph],
+    seen: set[str],
+    wanted: int,
+    rng: np.random.Generator,
+) -> list[str]:
+    """One network of each part of the range of latencies, in random order: of some the one with most unseen time."""
+    logs = np.log([expected[text] for text in texts])
+    offset = rng.uniform(-0.5, 0.5) / max(wanted, 1)
+    left = list(range(len(texts)))
+    picks: list[str] = []
+    for position in np.linspace(0, 1, min(wanted, len(texts))):
+        goal = logs.min() + np.clip(position + offset, 0, 1) * (logs.max() - logs.min())
+        near = sorted(left, key=lambda i: abs(logs[i] - goal))[:_NEAR]
+        pick = max(near, key=lambda i: sum(unit.key not in seen for unit in units(drawn[texts[i]])))
+        left.remove(pick)
+        picks.append(texts[pick])
+    return [picks[i] for i in rng.permutation(len(picks))]
