@@ -259,7 +259,10 @@ def accuracy_view(report: Json) -> RenderableType:
     )
     table.add_column("predicted", justify="right")
     table.add_column("measured twice", justify="right")
-    again = {"within_5": f"{report['repeatability_within_5']:.0%}", "mean_error": f"{report['repeatability_mean']:.2%}"}
+    again = {
+        "within_5": f"{report['repeatability_within_5']:.0%}",
+        "mean_error": f"{report['repeatability_mean_error']:.2%}",
+    }
     for name, label in (
         ("within_5", "within ±5 %"),
         ("within_10", "within ±10 %"),

@@ -42,8 +42,8 @@ REPEATED = 12
 _DRAW_SHARE = 0.08
 _UNIT_SHARE = 0.35
 """Parts of the time for drawing networks and for timing units alone."""
-_UNITS = Effort(visits=50, visit_s=0.0006, chunk=128)
-_NETWORKS = Effort(visits=50, visit_s=0.003, chunk=32)
+_UNITS = Effort(visits=50, visit_s=0.0006, chunk=400)
+_NETWORKS = Effort(visits=50, visit_s=0.003, chunk=96)
 _LONG_MINUTES = 3.0
 """A shorter profile has fewer visits of each network, for it needs some networks more than it needs exact ones."""
 _LEAST_VISITS = 12
