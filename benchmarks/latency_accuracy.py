@@ -8,8 +8,8 @@ evenly over the logarithm of the predicted latency, from thousands of random, cr
 without those that the profile timed. Each is predicted, and timed twice by the same protocol, in two processes
 ``--gap-minutes`` apart. The first timing is what the prediction is compared with; ``repeatability_within_5`` is the
 share of networks whose second timing agrees with it within 5 %. Below .95 the run is invalid: the machine, not the
-prediction, would decide. Both timings are corrected for drift by the reference networks that are timed beside
-(``raw``: they are not). The baselines are fitted on the whole networks that the profile timed.
+prediction, would decide. Both timings are corrected for drift by anchors: networks that the profile timed, timed
+again beside the others (``raw``: they are not). The baselines are fitted on the whole networks that the profile timed.
 
 Interrupted, the same command goes on where it was; ``--fresh`` starts anew. The machine should do nothing else.
 """
@@ -29,7 +29,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.latency_accuracy_figures import baselines, judge, show, within
+from benchmarks.latency_accuracy_figures import anchors, baselines, drift_of, judge, show, within
 from benchmarks.latency_accuracy_networks import choose
 from benchmarks.latency_accuracy_run import Job, time_twice, write_whole
 from latency_models.device import parse_device
@@ -114,7 +114,7 @@ def seed_of(profile_sha256: str, seed: int) -> int:
 def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
     """The whole run; its finished steps are in ``folder``."""
     done = profiled(options, folder, console)
-    profile, level = done.profile, done.profile.reference_ms
+    profile = done.profile
     test_seed = seed_of(done.sha256, options.seed)
     started = time.monotonic()
     with console.status(f"choosing networks by latency; the profile is {done.sha256[:12]}"):
@@ -123,17 +123,21 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
     archs, graphs, predicted = zip(*choice.networks, strict=True)
     device, space = profile.device, get_space(profile.space)
     texts = tuple(space.to_string(arch) for arch in archs)
+    anchored = anchors(profile)
     job = Job(
-        profile.space, device.name, profile.task.input_shape, profile.task.head.classes, texts,
+        profile.space, device.name, profile.task.input_shape, profile.task.head.classes,
+        (*texts, *(record.architecture for record in anchored)),
         Effort(visits=options.visits, chunk=options.chunk), test_seed % 2**32,
     )  # fmt: skip
     first, second = time_twice(job, folder, 60 * options.gap_minutes, console)
 
     value = np.array([p.value for p in predicted])
     error = np.array([p.error or 0.0 for p in predicted])
-    raw = [np.array([t.estimate.value for t in run.timed]) for run in (first, second)]
-    ms = [np.array([t.at(level).value for t in run.timed]) for run in (first, second)]
-    drift = [sorted({round(1 / t.factor(level), 5) for t in run.timed}) for run in (first, second)]
+    every = [np.array([t.estimate.value for t in run.timed]) for run in (first, second)]
+    raw = [run[: len(texts)] for run in every]
+    then = np.array([record.ms for record in anchored])
+    drift = [drift_of(run[len(texts) :], then) for run in every]
+    ms = [run / d for run, d in zip(raw, drift, strict=True)]
     keys = ("architecture", "predicted_ms", "error_ms", "first_ms", "second_ms", "first_raw_ms", "second_raw_ms")
     columns = (texts, value, error, *ms, *raw)
     return {
@@ -143,6 +147,7 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
         "within_5_raw": within(value, raw[0]),
         "repeatability_within_5_raw": within(raw[1], raw[0]),
         "drift": {"first": drift[0], "second": drift[1]},
+        "anchors": len(anchored),
         "gap_minutes": round((second.started - first.ended) / 60, 2),
         "baselines": baselines(profile, list(graphs), ms[0]),
         "profile": {

@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.latency_accuracy_networks import timed_graphs
 from latency_models.kernels import units
 from latency_models.predictors.table import UnitTable
-from latency_models.profile import Profile
+from latency_models.profile import NetworkRecord, Profile
 from latency_models.report import accuracy_report
 from search_spaces.catalogue import get_space
 from search_spaces.graph import Graph
@@ -21,6 +21,7 @@ TOLERANCE = 0.05
 LEAST_REPEATABILITY = 0.95
 """With a smaller share of networks whose two timings agree, a run says nothing about predictions."""
 MOST_WANTED = 0.99
+ANCHORS = 20
 _BASELINES = {"flops_linear": "a + b x MACs", "block_sum": "sum of blocks"}
 _SWEEPS = 30
 _RESOLUTION = 0.01  # relative residuals below this count alike
@@ -31,6 +32,20 @@ Floats = NDArray[np.float64]
 def within(a: Floats, b: Floats, tolerance: float = TOLERANCE) -> float:
     """The share of pairs whose ``a`` differs from ``b`` by at most the tolerance, relative to ``b``."""
     return float(np.mean(np.abs(a - b) <= tolerance * b))
+
+
+def anchors(profile: Profile) -> list[NetworkRecord]:
+    """Networks that the profile timed, evenly over the range: timed again beside the others, they show the drift."""
+    by_latency = sorted(profile.networks, key=lambda record: record.ms)
+    picks = np.unique(np.linspace(0, len(by_latency) - 1, min(ANCHORS, len(by_latency))).astype(int))
+    return [by_latency[i] for i in picks]
+
+
+def drift_of(now_ms: Floats, then_ms: Floats) -> float:
+    """How much longer the anchors take now than when the device was profiled, a quarter of them cut off at each end."""
+    logs = np.sort(np.log(now_ms / then_ms))
+    cut = len(logs) // 4
+    return float(np.exp(logs[cut : len(logs) - cut].mean()))
 
 
 def judge(predicted_ms: Floats, error_ms: Floats, first_ms: Floats, second_ms: Floats) -> dict[str, Any]:

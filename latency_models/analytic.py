@@ -17,7 +17,7 @@ from latency_models.catalogue import DEVICE_NAME, ELEMENT_BYTES, AnalyticDevice,
 from latency_models.device import MAX_BATCH_SIZE, Device, local_devices
 from latency_models.energy import kernel_energy_pj, network_energy_mj
 from latency_models.estimate import Estimate, Source
-from latency_models.kernels import BYTES, Unit, families, named_units, units
+from latency_models.kernels import BYTES, Unit, families, is_constant, named_units, units
 from latency_models.predictors import LayerEstimate
 from latency_models.roofline import Roof
 from search_spaces.cost import peak_memory_bytes, weight_bytes
@@ -202,7 +202,12 @@ class AnalyticPredictor:
 
 
 def _blocks(graph: Graph) -> list[Graph]:
-    """The blocks of a plain chain of blocks, each of which deploys by itself; any other network is one block."""
+    """The blocks of a plain chain of blocks, each of which deploys by itself; any other network is one block.
+
+    None where nothing depends on the input.
+    """
+    if is_constant(graph):
+        return []
     found = []
     for value, item in enumerate(graph.items):
         if not isinstance(item.op, Graph) or item.inputs != (value,) or len(item.shapes) != 1:
@@ -214,6 +219,8 @@ def _blocks(graph: Graph) -> list[Graph]:
 def _named_kernels(graph: Graph, prefix: str) -> Iterator[tuple[tuple[str, ...], _Kernel]]:
     """The kernels of a network in order of execution, with the names of their nodes."""
     blocks = _blocks(graph)
+    if not blocks:
+        return
     if blocks != [graph]:
         for item, block in zip(graph.items, blocks, strict=True):
             yield from _named_kernels(block, f"{prefix}{item.name}.")

@@ -75,7 +75,7 @@ DEFAULT_FUSION: Fusion = frozenset(
 def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUnit, ...]:
     """The units of a training graph as ``units`` gives them, with the names and kernels in each. Not memoised."""
     found: list[NamedUnit] = []
-    if _is_constant(graph):
+    if is_constant(graph):
         return ()
     if _is_chain(graph):
         for item in graph.items:
@@ -157,17 +157,18 @@ def _is_chain(graph: Graph) -> bool:
 
 def _block_units(block: Graph) -> tuple[Unit, ...] | None:
     """The units of a block; None where its result is always the same."""
-    return None if _is_constant(block) else _units_of(deploy(block)[0])
+    return None if is_constant(block) else _units_of(deploy(block)[0])
 
 
 def _general(graph: Graph) -> tuple[Unit, ...]:
-    if _is_constant(graph):
+    if is_constant(graph):
         return ()
     deployed, _ = deploy(graph)
     return _split(deployed)
 
 
-def _is_constant(graph: Graph) -> bool:
+def is_constant(graph: Graph) -> bool:
+    """Whether no output depends on an input, so that nothing is left to run."""
     needed: tuple[frozenset[int], ...] = graph.memo("latency_reads", _reads)
     return not any(needed)
 

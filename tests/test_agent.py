@@ -31,7 +31,7 @@ from api.remote_timer import RemoteTimer, timer_of
 from api.settings import Settings
 from latency_models import agent as agent_program
 from latency_models.device import parse_device
-from latency_models.measure import LocalTimer, Timed, estimate, reference_graphs, time_workloads
+from latency_models.measure import REFERENCE_COPIES, LocalTimer, Timed, estimate, reference_graphs, time_workloads
 from latency_models.runtimes import builder, loader
 from latency_models.timing import Effort, MeasuringStopped, Workload
 from search_spaces.errors import DeviceUnavailable, StorageFull
@@ -388,7 +388,7 @@ def test_a_killed_agent_loses_nothing_and_times_nothing_twice(pi: Pi) -> None:
                 found = timing.result(timeout=100)
     assert len(found) == len(work)
     assert chunks == [0, 3, 6]
-    references = len(reference_graphs(1))
+    references = REFERENCE_COPIES * len(reference_graphs(1))
     ended = pi.ended()
     assert len(ended) == len(set(ended)) == len(work) + len(chunks) * references
 
