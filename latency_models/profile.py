@@ -64,6 +64,7 @@ class _Session:
     should_stop: Callable[[], bool]
     started: float = field(default_factory=time.monotonic)
     chunks: int = 0
+    takes_s: dict[Effort, float] = field(default_factory=dict)
 
     def left_s(self) -> float:
         return self.ends - time.monotonic()
@@ -74,18 +75,18 @@ class _Session:
     def time(self, wanted: Mapping[str, Workload], effort: Effort, until: float, least: int) -> None:
         """Times what is not in the store, chunk by chunk until the time is up, ``least`` in any case.
 
-        The first chunk is small and shows what one takes; later ones are as long as the time allows.
+        The very first chunk is small and shows what one takes; later ones are as long as the time allows.
         """
         visits = max(_LEAST_VISITS, round(effort.visits * min(1.0, self.total_s / 60 / _LONG_MINUTES)))
         missing = [(key, work) for key, work in wanted.items() if self.store.get(key) is None]
         known, start = len(wanted) - len(missing), 0
-        size = min(_FIRST_CHUNK, effort.chunk)
         while start < len(missing):
             self.check()
             left_s = until - time.monotonic()
             if left_s <= 0 and known + start >= least:
                 return
-            chunk = missing[start : start + size]
+            fitting = int(left_s / self.takes_s[effort]) if effort in self.takes_s else 0
+            chunk = missing[start : start + max(_FIRST_CHUNK, min(effort.chunk, fitting))]
             self.chunks += 1
             began = time.monotonic()
             timed = time_workloads(
@@ -97,9 +98,7 @@ class _Session:
             )
             self.store.put((key, each) for (key, _), each in zip(chunk, timed, strict=True))
             start += len(chunk)
-            took_s = time.monotonic() - began
-            fitting = int((until - time.monotonic()) / (took_s / len(chunk)))
-            size = max(_FIRST_CHUNK, min(effort.chunk, fitting))
+            self.takes_s[effort] = (time.monotonic() - began) / len(chunk)
             self.tell()
 
     def check(self) -> None:
@@ -148,7 +147,8 @@ def profile_device(
 
     every = {unit.key: unit for unit in chosen} | found
     tried = _time_networks(drawn, every, counts, timed, networks, session)
-    again = _time_again([each.graph for each in tried], session)
+    tried.sort(key=lambda each: not each.units)  # those that run come first, and have a place in the records
+    again = _time_again([each.graph for each in tried if each.units], session)
     level, records, composition, measured, left_out = _fit(session, every, counts, timed, tried)
     return Profile(
         device=timer.device,
@@ -161,7 +161,7 @@ def profile_device(
         units=records,
         networks=tuple(
             NetworkRecord(each.text, m.value, m.error or 0.0, p)
-            for each, m, p in zip(tried, measured, left_out, strict=True)
+            for each, m, p in zip(tried, measured, left_out, strict=False)
         ),
         composition=composition,
         report=_report(session, timed, tried, again, measured, left_out, level)
@@ -187,7 +187,10 @@ def _time_networks(
     networks: int,
     session: _Session,
 ) -> list[_Network]:
-    """Whole networks, chunk by chunk: each chunk evenly over the logarithm of the expected latency."""
+    """Whole networks, chunk by chunk: each chunk evenly over the logarithm of the expected latency.
+
+    Networks of which nothing depends on the input take all the same time: one of them is enough.
+    """
     level = level_of(list(timed.values()))
     table = UnitTable(_records(timed, every, counts, level))
     texts = [text for text, graph in drawn.items() if table.supports(units(graph))]
@@ -195,31 +198,50 @@ def _time_networks(
         raise InvalidSpec(
             f"{len(texts)} of {len(drawn)} networks can be predicted", hint="profile for longer", field="minutes"
         )
-    expected = {text: sum(table.unit_ms(unit) for unit in units(drawn[text])) for text in texts}
+    idle = [text for text in texts if not units(drawn[text])]
+    texts = [*idle[:1], *(text for text in texts if units(drawn[text]))]
+    least, networks = LEAST_NETWORKS + bool(idle), networks + bool(idle)
+    least_ms = min(record.ms for record in table.records)
+    expected = {text: max(least_ms, sum(table.unit_ms(unit) for unit in units(drawn[text]))) for text in texts}
     rng = np.random.default_rng([session.seed, 1])
     seen: set[str] = set(timed)
     found = _stored(texts, drawn, session.store, len(timed))[:networks]
     for each in found:
         seen.update(unit.key for unit in each.units)
+    had = {deploy(each.graph)[0].fingerprint for each in found}
+    left = [text for text in texts if all(text != each.text for each in found)]
     reserve_s = 0.06 * session.total_s
-    while len(found) < min(networks, len(texts)):
-        wanted = min(_NETWORKS.chunk, min(networks, len(texts)) - len(found))
-        if len(found) >= LEAST_NETWORKS and session.left_s() < reserve_s:
+    while len(found) < networks and left:
+        if len(found) >= least and session.left_s() < reserve_s:
             break
-        had = {each.text for each in found}
-        chosen = spread_networks([t for t in texts if t not in had], expected, drawn, seen, wanted, rng)
-        works = {text: Workload(deploy(drawn[text])[0]) for text in chosen}
-        keys = {text: work.graph.fingerprint for text, work in works.items()}
+        wanted = min(_NETWORKS.chunk, networks - len(found), len(left))
+        chosen = spread_networks(left, expected, drawn, seen, wanted, rng)
+        left = [text for text in left if text not in set(chosen)]
+        graphs = {text: deploy(drawn[text])[0] for text in chosen}
+        first = {graph.fingerprint: text for text, graph in reversed(graphs.items()) if graph.fingerprint not in had}
+        works = {text: Workload(graphs[text]) for text in first.values()}  # equal networks count once
+        keys = {text: key for key, text in first.items()}
+        had.update(first)
+        if not works:
+            continue
         started = time.monotonic()
         until = session.ends - reserve_s
-        session.time({keys[text]: work for text, work in works.items()}, _NETWORKS, until, LEAST_NETWORKS - len(found))
-        for text in chosen:
+        session.time(
+            {keys[text]: work for text, work in works.items()}, _NETWORKS, until, LEAST_NETWORKS + 1 - len(found)
+        )
+        for text in works:
             stored = session.store.get(keys[text])
             if stored is not None:
                 found.append(_Network(text, drawn[text], units(drawn[text]), stored))
                 seen.update(unit.key for unit in found[-1].units)
-        if session.left_s() < reserve_s + (time.monotonic() - started) and len(found) >= LEAST_NETWORKS:
+        if session.left_s() < reserve_s + (time.monotonic() - started) and len(found) >= least:
             break
+    if sum(bool(each.units) for each in found) < LEAST_NETWORKS:
+        raise InvalidSpec(
+            f"the space has only {len(found)} different networks",
+            hint=f"a profile needs {LEAST_NETWORKS}",
+            field="space",
+        )
     return found
 
 
@@ -228,9 +250,12 @@ def _stored(texts: Sequence[str], drawn: Mapping[str, Graph], store: KernelStore
     if len(store) <= known:  # nothing but units
         return []
     found = []
+    had: set[str] = set()
     for text in texts:
-        stored = store.get(deploy(drawn[text])[0].fingerprint)
-        if stored is not None:
+        key = deploy(drawn[text])[0].fingerprint
+        stored = store.get(key)
+        if stored is not None and key not in had:
+            had.add(key)
             found.append(_Network(text, drawn[text], units(drawn[text]), stored))
     return found
 
@@ -286,6 +311,8 @@ def _fit(
     The networks of a chunk share an error, that of the drift: it shows in what they have in common, and is taken out.
     """
     level = level_of([*timed.values(), *(each.timed for each in tried)])
+    idle = [each.timed.at(level).value for each in tried if not each.units]
+    tried = [each for each in tried if each.units]
     timed_records = _records(timed, every, counts, level)
     records = (*timed_records, *_modelled(tried, timed, UnitTable(timed_records), counts))
     by_key = {record.key: record for record in records}
@@ -304,7 +331,8 @@ def _fit(
     composition, left_out = compose(keys, [m.value for m in measured], by_key)
     modelled = [sum(by_key[key].ms for key in network if key not in timed) for network in keys]
     whole = [sum(by_key[key].ms for key in network) for network in keys]
-    composition = replace(composition, modelled_share=float(np.mean(np.divide(modelled, whole))))
+    share = float(np.mean(np.divide(modelled, whole)))
+    composition = replace(composition, modelled_share=share, idle_ms=idle[0] if idle else None)
     return level, records, composition, measured, left_out.tolist()
 
 

@@ -33,7 +33,7 @@ from search_spaces.errors import NasError, SpaceExhausted
 
 EXPLORE_BATCH = 20
 """Proposals asked for, scored and stored at a time."""
-PROFILE_MINUTES = 1.0
+PROFILE_MINUTES = 0.4
 """How long a search profiles a device that has no profile; ``hwnas profile`` takes longer, and predicts better."""
 
 Stop = Callable[[], str | None]

@@ -163,6 +163,8 @@ def test_a_network_that_ignores_its_input_takes_next_to_nothing() -> None:
     estimate = predictor.predict(graph)
     assert 0 < estimate.value < predictor.predict(chain(4, 8)).value
     assert predictor.layers(graph) == ()
+    timed = ComposedPredictor(DEVICE, records_of(chain(4, 8)), replace(EXACT, idle_ms=0.007)).predict(graph)
+    assert (timed.value, timed.note) == (0.007, "it ignores its input")
 
 
 def test_an_unknown_unit_is_modelled_and_said_so() -> None:

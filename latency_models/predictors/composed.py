@@ -52,7 +52,10 @@ class ComposedPredictor:
         parts = self._parts
         raised = 0.0
         modelled = 0.0
-        for unit in units(graph):
+        inside = units(graph)
+        if not inside:
+            return self._idle()
+        for unit in inside:
             part = parts.get(unit.key)
             if part is None:
                 if (part := self._modelled.get(unit.key)) is None:
@@ -69,6 +72,12 @@ class ComposedPredictor:
         more = max(0.0, share - self.composition.modelled_share)
         error = hypot(error, self._model_error() * more * total)
         return Estimate(total, error, Source.PREDICTED, f"{share:.0%} of the time extrapolated from other blocks")
+
+    def _idle(self) -> Estimate:
+        """A network that its runtime computes once, when it loads it: a call is left."""
+        known = self.composition.idle_ms
+        value = max(self._least_ms, self.composition.call_ms) if known is None else known
+        return Estimate(value, self.composition.relative_error * value, Source.PREDICTED, "it ignores its input")
 
     def _part(self, unit: Unit) -> float:
         """What a unit adds to a network, remembered with the timed or the modelled ones."""

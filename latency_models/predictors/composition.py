@@ -89,7 +89,8 @@ class Composition:
 
     The deviation of a unit is a weighted sum of ``pulls`` over the ``points`` (unit keys, aligned) that are alike.
     ``relative_error`` is the 90 % quantile of |measured - predicted| / predicted on networks left out of the fit,
-    ``modelled_share`` the share of their time that was modelled.
+    ``modelled_share`` the share of their time that was modelled. ``idle_ms``: a network of which nothing depends on
+    its input, if one was timed.
     """
 
     call_ms: float
@@ -101,6 +102,7 @@ class Composition:
     pulls: tuple[float, ...]
     relative_error: float = 0.0
     modelled_share: float = 0.0
+    idle_ms: float | None = None
 
     def linear_ms(self, ms: float, found: Features) -> float:
         """What a unit adds to a network by the terms alone, above 0."""
