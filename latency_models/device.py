@@ -60,7 +60,7 @@ def parse_device(name: str) -> Device:
         raise DeviceUnavailable(
             f"unknown device {name!r}",
             hint=f"{nearest(name, known)}; with -int8, -tN for threads and -bN for batch N, in this order; "
-            f"another one needs: hwnas profile --device {name}",
+            "a device elsewhere: hwnas agents add NAME",
             field="device",
         )
     facts = RUNTIMES[match["runtime"]]

@@ -43,8 +43,8 @@ def test_a_name_is_parsed(runtime: str, suffix: str, threads: int, batch: int) -
     ("name", "hint"),
     [
         ("local-onnxruntim", "local-onnxruntime"),
-        ("pixel3", "hwnas profile --device pixel3"),
-        ("", "hwnas profile"),
+        ("pixel3", "hwnas agents add"),
+        ("", "hwnas agents add"),
         ("local-onnxruntime-b0", "-bN"),
         ("local-onnxruntime-b01", "-bN"),
         ("local-onnxruntime-b-3", "-bN"),
@@ -57,7 +57,7 @@ def test_a_name_is_parsed(runtime: str, suffix: str, threads: int, batch: int) -
         ("local-onnxruntime-b1", "write local-onnxruntime"),
         ("local-onnxruntime-t999", "256"),
         ("local-onnxruntime-b9999", "4096"),
-        ("local-onnxruntime\n", "hwnas profile"),
+        ("local-onnxruntime\n", "hwnas agents add"),
     ],
 )
 def test_an_unknown_device_is_refused_with_what_to_do(name: str, hint: str) -> None:

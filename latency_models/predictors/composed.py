@@ -98,10 +98,16 @@ class ComposedPredictor:
             return 1.0
 
     def layers(self, graph: Graph) -> tuple[LayerEstimate, ...]:
-        """See ``LatencyPredictor``: what a unit adds, divided among its kernels as they would take alone."""
+        """See ``LatencyPredictor``: what a unit adds, divided among its kernels as they would take alone.
+
+        Where the fit found that a call costs less than nothing, each takes its part of that.
+        """
         found: list[LayerEstimate] = []
-        for unit, kernels in named_units(graph, self._fusion):
-            part = self._part(unit)
+        named = named_units(graph, self._fusion)
+        raised = sum(self._part(unit) for unit, _ in named)
+        taken = min(1.0, self.predict(graph).value / raised) if raised else 1.0
+        for unit, kernels in named:
+            part = taken * self._part(unit)
             alone = [self._alone_ms(kernel.unit) for kernel in kernels]
             whole = sum(alone)
             for kernel, ms in zip(kernels, alone, strict=True):
