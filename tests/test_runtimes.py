@@ -133,14 +133,13 @@ def tasks() -> int:
 
 def test_onnxruntime_has_the_threads_of_the_device() -> None:
     added = []
-    for threads in (1, 3):
+    for threads in (1, 1, 3):  # the first session may start what all of them share
         before = tasks()
-        keep = loader("onnxruntime")(
-            built(f"local-onnxruntime-b{BATCH}"), Device("d", "onnxruntime", "fp32", threads, 2)
-        )
+        device = Device("d", "onnxruntime", "fp32", threads, BATCH)
+        keep = loader("onnxruntime")(built(f"local-onnxruntime-b{BATCH}"), device)
         added.append(tasks() - before)
         keep()
-    assert added == [0, 2]
+    assert added[1:] == [0, 2]
 
 
 def test_openvino_has_the_threads_of_the_device() -> None:
