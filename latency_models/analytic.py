@@ -17,7 +17,7 @@ from latency_models.catalogue import DEVICE_NAME, ELEMENT_BYTES, AnalyticDevice,
 from latency_models.device import MAX_BATCH_SIZE, Device, local_devices
 from latency_models.energy import kernel_energy_pj, network_energy_mj
 from latency_models.estimate import Estimate, Source
-from latency_models.kernels import BYTES, Unit, families, is_constant, named_units, units
+from latency_models.kernels import BYTES, Unit, blocks_of_chain, families, is_constant, named_units, units
 from latency_models.predictors import LayerEstimate
 from latency_models.roofline import Roof
 from search_spaces.cost import peak_memory_bytes, weight_bytes
@@ -208,12 +208,8 @@ def _blocks(graph: Graph) -> list[Graph]:
     """
     if is_constant(graph):
         return []
-    found = []
-    for value, item in enumerate(graph.items):
-        if not isinstance(item.op, Graph) or item.inputs != (value,) or len(item.shapes) != 1:
-            return [graph]
-        found.append(item.op)
-    return found if len(graph.inputs) == 1 and graph.outputs == (len(found),) else [graph]
+    blocks = blocks_of_chain(graph)
+    return [graph] if blocks is None else list(blocks)
 
 
 def _named_kernels(graph: Graph, prefix: str) -> Iterator[tuple[tuple[str, ...], _Kernel]]:

@@ -77,12 +77,12 @@ def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUni
     found: list[NamedUnit] = []
     if is_constant(graph):
         return ()
-    if _is_chain(graph):
-        for item in graph.items:
-            assert isinstance(item.op, Graph)
-            found += _named(deploy(item.op)[0], f"{item.name}.", fusion)
-        return tuple(found)
-    return tuple(_named(deploy(graph)[0], "", fusion))
+    blocks = blocks_of_chain(graph)
+    if blocks is None:
+        return tuple(_named(deploy(graph)[0], "", fusion))
+    for item, block in zip(graph.items, blocks, strict=True):
+        found += _named(deploy(block)[0], f"{item.name}.", fusion)
+    return tuple(found)
 
 
 def _named(deployed: Graph, prefix: str, fusion: Fusion) -> list[NamedUnit]:
@@ -143,16 +143,14 @@ def _head(graph: Graph, group: list[tuple[int, Item]]) -> str:
     return _op_family(str(item.op), item.attrs, graph.value_shapes[item.inputs[0]])
 
 
-def _is_chain(graph: Graph) -> bool:
-    """Whether the graph is a plain chain of blocks, each of which deploys by itself."""
-    return (
-        len(graph.inputs) == 1
-        and graph.outputs == (len(graph.items),)
-        and all(
-            isinstance(item.op, Graph) and item.inputs == (value,) and len(item.shapes) == 1
-            for value, item in enumerate(graph.items)
-        )
-    )
+def blocks_of_chain(graph: Graph) -> tuple[Graph, ...] | None:
+    """The blocks of a plain chain of blocks, each of which deploys by itself; None for any other graph."""
+    found = []
+    for value, item in enumerate(graph.items):
+        if not isinstance(item.op, Graph) or item.inputs != (value,) or len(item.shapes) != 1:
+            return None
+        found.append(item.op)
+    return tuple(found) if len(graph.inputs) == 1 and graph.outputs == (len(found),) else None
 
 
 def _block_units(block: Graph) -> tuple[Unit, ...] | None:

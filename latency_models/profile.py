@@ -41,7 +41,8 @@ REPEATED = 12
 """Networks timed twice, so that the report can say how well the measurement repeats."""
 _DRAW_SHARE = 0.08
 _UNIT_SHARE = 0.35
-"""Parts of the time for drawing networks and for timing units alone."""
+_AGAIN_SHARE = 0.06
+"""Parts of the time for drawing networks, for timing units alone, and for timing some networks again."""
 _UNITS = Effort(visits=50, visit_s=0.0006, chunk=400)
 _NETWORKS = Effort(visits=50, visit_s=0.003, chunk=96)
 _LONG_MINUTES = 3.0
@@ -149,7 +150,7 @@ def profile_device(
     tried = _time_networks(drawn, every, counts, timed, networks, session)
     tried.sort(key=lambda each: not each.units)  # those that run come first, and have a place in the records
     again = _time_again([each.graph for each in tried if each.units], session)
-    level, records, composition, measured, left_out = _fit(session, every, counts, timed, tried)
+    level, records, composition, measured, left_out = _fit(every, counts, timed, tried)
     return Profile(
         device=timer.device,
         space=space.name,
@@ -214,7 +215,7 @@ def _time_networks(
         seen.update(unit.key for unit in each.units)
     had = {deploy(each.graph)[0].fingerprint for each in found}
     left = [text for text in texts if all(text != each.text for each in found)]
-    reserve_s = 0.06 * session.total_s
+    reserve_s = _AGAIN_SHARE * session.total_s
     while len(found) < networks and left:
         if len(found) >= least and session.left_s() < reserve_s:
             break
@@ -304,7 +305,6 @@ def _modelled(
 
 
 def _fit(
-    session: _Session,
     every: Mapping[str, Unit],
     counts: Counter[str],
     timed: Mapping[str, Timed],
