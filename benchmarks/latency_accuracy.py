@@ -5,8 +5,9 @@
 Profiles the device, unless ``--profile`` names the file of a finished profile. Only then, from the SHA-256 of that
 file and ``--seed``, comes the seed of the networks that are tried: nothing can be fitted to them. They are chosen
 evenly over the logarithm of the predicted latency, from thousands of random, crossed and mutated architectures,
-without those that the profile timed. Each is predicted, and timed twice by the same protocol, in two processes
-``--gap-minutes`` apart. The first timing is what the prediction is compared with; ``repeatability_within_5`` is the
+without those that the profile timed. Each is predicted, and timed twice by the same protocol, ``--gap-minutes``
+apart: in every of ``--rounds`` rounds another process loads the networks and visits each ``--visits`` times, and their
+mean counts. The first timing is what the prediction is compared with; ``repeatability_within_5`` is the
 share of networks whose second timing agrees with it within 5 %. Below .95 the run is invalid: the machine, not the
 prediction, would decide. Both timings are corrected for drift by anchors: networks that the profile timed, timed
 again beside the others (``raw``: they are not). The baselines are fitted on the whole networks that the profile timed.
@@ -30,12 +31,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.latency_accuracy_figures import anchors, baselines, drift_of, judge, show, within
+from benchmarks.latency_accuracy_files import FILES, timer_of
 from benchmarks.latency_accuracy_networks import choose
 from benchmarks.latency_accuracy_run import Job, time_twice, write_whole
 from latency_models.device import parse_device
 from latency_models.kernel_store import KernelStore
 from latency_models.lock import measurement_lock
-from latency_models.measure import LocalTimer
 from latency_models.profile import Profile, load_profile, profile_device, save_profile
 from latency_models.timing import Effort
 from search_spaces import SPACES, Classification, Task, get_space
@@ -76,7 +77,7 @@ def profiled(options: argparse.Namespace, folder: Path, console: Console) -> Pro
         console.print(f"profiling again: {error}")
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    timer, started = LocalTimer(parse_device(options.device)), time.monotonic()
+    timer, started = timer_of(parse_device(options.device), folder / FILES), time.monotonic()
     store = KernelStore(folder / "kernels", timer.device, timer.machine())
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"profiling {options.device} on {options.space}")
@@ -129,11 +130,11 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
         (*texts, *(record.architecture for record in anchored)),
         Effort(visits=options.visits, chunk=options.chunk), test_seed % 2**32,
     )  # fmt: skip
-    first, second = time_twice(job, folder, 60 * options.gap_minutes, console)
+    first, second = time_twice(job, folder, options.rounds, 60 * options.gap_minutes, console)
 
     value = np.array([p.value for p in predicted])
     error = np.array([p.error or 0.0 for p in predicted])
-    every = [np.array([t.estimate.value for t in run.timed]) for run in (first, second)]
+    every = [np.array(run.ms) for run in (first, second)]
     raw = [run[: len(texts)] for run in every]
     then = np.array([record.ms for record in anchored])
     drift = [drift_of(run[len(texts) :], then) for run in every]
@@ -158,7 +159,9 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
         "test_seed": test_seed,
         "drawn": choice.drawn,
         "drawn_without_prediction": choice.refused,
-        "effort": {"visits": options.visits, "visit_s": job.effort.visit_s, "chunk": options.chunk},
+        "effort": {
+            "rounds": options.rounds, "visits": options.visits, "visit_s": job.effort.visit_s, "chunk": options.chunk,
+        },
         "machine": {
             "cpu": profile.cpu, "runtime": device.runtime, "runtime_version": profile.runtime_version,
             "precision": device.precision, "threads": device.threads, "batch_size": device.batch_size,
@@ -181,14 +184,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", type=Path, metavar="FILE", help="a finished profile of this space and device")
     parser.add_argument("--sha256", metavar="HEX", help="the hash that the file of --profile must have")
     parser.add_argument("--gap-minutes", type=float, default=3.0, help="least time between the two timings")
-    parser.add_argument("--visits", type=int, default=150, help="how often each network is visited in a timing")
+    parser.add_argument("--rounds", type=int, default=5, help="how many processes a timing is made of")
+    parser.add_argument("--visits", type=int, default=30, help="how often each network is visited in a round")
     parser.add_argument("--chunk", type=int, default=128, help="how many networks are in memory together")
     parser.add_argument("--cache", type=Path, default=home / "hwnas" / "latency_accuracy", metavar="DIR")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has finished")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
-    for name, least in (("networks", 2), ("visits", 2), ("chunk", 1), ("seed", 0), ("minutes", 0), ("gap_minutes", 0)):
+    for name, least in (
+        ("networks", 2),
+        ("rounds", 1),
+        ("visits", 2),
+        ("chunk", 1),
+        ("seed", 0),
+        ("minutes", 0),
+        ("gap_minutes", 0),
+    ):
         if not getattr(options, name) >= least:
             parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: at least {least}")
     if options.sha256 and options.profile is None:

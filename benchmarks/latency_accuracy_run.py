@@ -1,4 +1,8 @@
-"""Times networks in a process of its own, for ``benchmarks.latency_accuracy``: a job file in, a timings file out."""
+"""Times networks in processes of their own, for ``benchmarks.latency_accuracy``: a job file in, a timings file out.
+
+Where a network's weights and activations happen to lie in memory moves its time by some 2 % until it is loaded again.
+So a timing is made of rounds: in each another process loads every network anew, and times it.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.latency_accuracy_files import FILES, timer_of
 from latency_models.device import parse_device
-from latency_models.estimate import Estimate, Source
-from latency_models.measure import LocalTimer, Timed, time_workloads
+from latency_models.measure import level_of, time_workloads
 from latency_models.timing import Effort, Workload
 from search_spaces import Classification, Task, get_space
 from search_spaces.deploy import deploy
@@ -46,11 +50,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Timings:
-    """What a job found, network by network, and the seconds since the epoch between which it was timed."""
+    """Milliseconds, network by network, and the seconds since the epoch between which they were timed."""
 
     started: float
     ended: float
-    timed: tuple[Timed, ...]
+    ms: tuple[float, ...]
+
+
+def mean_of(rounds: Sequence[Timings]) -> Timings:
+    """All rounds as one: geometric means. A round's drift is common to its networks, so to the means as well."""
+    ms = np.exp(np.log([each.ms for each in rounds]).mean(axis=0))
+    return Timings(rounds[0].started, rounds[-1].ended, tuple(ms.tolist()))
 
 
 def time_apart(job: Job, folder: Path, name: str, tick: Callable[[], None]) -> Timings:
@@ -78,29 +88,45 @@ def time_apart(job: Job, folder: Path, name: str, tick: Callable[[], None]) -> T
     return found
 
 
-def time_twice(job: Job, folder: Path, gap_s: float, console: Console) -> tuple[Timings, Timings]:
-    """Both timings, each in a process of its own, the second ``gap_s`` or more after the first has ended.
+def time_twice(job: Job, folder: Path, rounds: int, gap_s: float, console: Console) -> tuple[Timings, Timings]:
+    """Two timings of ``rounds`` rounds, the second ``gap_s`` or more after the first has ended.
 
-    Finished ones in ``folder`` are read instead. Raises: NasError.
+    Finished rounds in ``folder`` are read instead. Raises: NasError.
     """
-    first = read_timings(job, folder, "first") or _timed_now(job, folder, "first", console)
-    again = replace(job, seed=job.seed + 1)
-    second = read_timings(again, folder, "second")
-    if second is None or second.started - first.ended < gap_s:
-        with console.status("") as status:
-            while (left := first.ended + gap_s - time.time()) > 0:
-                status.update(f"the second timing begins in {left:.0f} s")
-                time.sleep(min(1.0, left))
-        second = _timed_now(again, folder, "second", console)
+    first = mean_of(_rounds(job, folder, "first", rounds, first_after=0.0, console=console))
+    with console.status("") as status:
+        while _missing(job, folder, rounds) and (left := first.ended + gap_s - time.time()) > 0:
+            status.update(f"the second timing begins in {left:.0f} s")
+            time.sleep(min(1.0, left))
+    second = mean_of(_rounds(job, folder, "second", rounds, first_after=first.ended + gap_s, console=console))
     return first, second
 
 
-def _timed_now(job: Job, folder: Path, name: str, console: Console) -> Timings:
+def _missing(job: Job, folder: Path, rounds: int) -> bool:
+    """Whether the first round of the second timing is still to come."""
+    return read_timings(_job_of(job, "second", 0, rounds), folder, "second-1") is None
+
+
+def _rounds(job: Job, folder: Path, name: str, rounds: int, first_after: float, console: Console) -> list[Timings]:
+    found: list[Timings] = []
+    for number in range(rounds):
+        of, file = _job_of(job, name, number, rounds), f"{name}-{number + 1}"
+        done = read_timings(of, folder, file)
+        if done is None or done.started < first_after:
+            done = _timed_now(of, folder, file, f"the {name} timing, round {number + 1} of {rounds}", console)
+        found.append(done)
+    return found
+
+
+def _job_of(job: Job, name: str, number: int, rounds: int) -> Job:
+    return replace(job, seed=job.seed + number + (rounds if name == "second" else 0))
+
+
+def _timed_now(job: Job, folder: Path, name: str, what: str, console: Console) -> Timings:
     started = time.monotonic()
-    what = f"the {name} timing of {len(job.architectures)} networks"
     with console.status(what) as status:
         found = time_apart(job, folder, name, lambda: status.update(f"{what}: {time.monotonic() - started:.0f} s"))
-    console.print(f"{what} took {time.monotonic() - started:.0f} s")
+    console.print(f"{what}, {len(job.architectures)} networks: {time.monotonic() - started:.0f} s")
     return found
 
 
@@ -108,26 +134,26 @@ def read_timings(job: Job, folder: Path, name: str) -> Timings | None:
     """The timings of an equal job; None if there are none that can be read."""
     try:
         data: Any = json.loads(_file(folder, name).read_text(encoding="utf-8"))
-        if data["job"] != _digest(job.text()) or len(data["timed"]) != len(job.architectures):
+        if data["job"] != _digest(job.text()) or len(data["ms"]) != len(job.architectures):
             return None
-        timed = tuple(
-            Timed(Estimate(row["ms"], row["error_ms"], Source.MEASURED), tuple(row["reference_ms"]))
-            for row in data["timed"]
-        )
-        return Timings(float(data["started"]), float(data["ended"]), timed)
+        return Timings(float(data["started"]), float(data["ended"]), tuple(map(float, data["ms"])))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def time_job(job: Job, should_stop: Callable[[], bool] = lambda: False) -> list[Timed]:
-    """Times the networks of a job in an order of its own, and gives the timings in the order of the job."""
+def time_job(job: Job, files: Path, should_stop: Callable[[], bool] = lambda: False) -> list[float]:
+    """Times the networks of a job in an order of its own: milliseconds in the order of the job.
+
+    Chunks are brought to one level of the references.
+    """
     space, task = get_space(job.space), Task(job.input_shape, Classification(job.classes))
     graphs = [deploy(space.graph(space.from_string(text), task))[0] for text in job.architectures]
     order = np.random.default_rng(job.seed).permutation(len(graphs))
     workloads = [Workload(graphs[i]) for i in order]
-    timer = LocalTimer(parse_device(job.device))
+    timer = timer_of(parse_device(job.device), files)
     timed = time_workloads(workloads, timer, effort=job.effort, seed=job.seed, should_stop=should_stop)
-    found = dict(zip(order.tolist(), timed, strict=True))
+    level = level_of(timed)
+    found = {i: each.at(level).value for i, each in zip(order.tolist(), timed, strict=True)}
     return [found[i] for i in range(len(graphs))]
 
 
@@ -159,12 +185,11 @@ def main(arguments: Sequence[str]) -> int:
     job_file, out_file = map(Path, arguments)
     job, parent, started = _read_job(job_file), os.getppid(), time.time()
     try:
-        timed = time_job(job, should_stop=lambda: os.getppid() != parent)
+        ms = time_job(job, job_file.parent / FILES, should_stop=lambda: os.getppid() != parent)
     except NasError as error:
         print(error, file=sys.stderr)
         return 1
-    rows = [{"ms": t.estimate.value, "error_ms": t.estimate.error, "reference_ms": list(t.reference_ms)} for t in timed]
-    found = {"job": _digest(job.text()), "started": started, "ended": time.time(), "timed": rows}
+    found = {"job": _digest(job.text()), "started": started, "ended": time.time(), "ms": ms}
     write_whole(out_file, json.dumps(found, allow_nan=False))
     return 0
 

@@ -8,6 +8,7 @@ drift that all models of a chunk share. References, visited as often, show the d
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -24,6 +25,7 @@ from latency_models.estimate import Estimate, Source
 from latency_models.lock import measurement_lock
 from latency_models.runtimes import (
     RUNTIMES,
+    Build,
     Run,
     builder,
     loader,
@@ -38,7 +40,10 @@ MIDDLE = (0.2, 0.9)
 """The part of the sorted samples whose mean is the estimate."""
 REFERENCE_COPIES = 4
 """Each reference is there so often: the drift must be known better than the time of one network."""
+THOROUGH = Effort(visits=34, loads=3)
+"""For networks that are to be known as well as they can be: those that a search ends with, and those exported."""
 _REFERENCE_MACS = 500_000_000  # of one call, so that references take little of the time
+_LOADS_APART = 1_000_003  # between the seeds of two loads
 _GROUPS = 10
 _T90 = 1.83  # half-width of the 90 % interval in standard errors, for ten groups (Student)
 
@@ -95,7 +100,7 @@ def time_workloads(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Timed]:
     """Times networks chunk by chunk, the references in each; ``on_chunk(start, timed)`` is told of every chunk."""
-    effort = effort or Effort()
+    effort = effort or THOROUGH
     found: list[Timed] = []
     graphs = reference_graphs(timer.device.batch_size)
     references = [Workload(graph) for graph in graphs for _ in range(REFERENCE_COPIES)]
@@ -103,14 +108,41 @@ def time_workloads(
         if should_stop():
             raise MeasuringStopped("measuring was stopped", hint="start it again: what was measured is kept")
         chunk = [*references, *workloads[start : start + effort.chunk]]
-        samples = timer.time(chunk, effort=effort, seed=seed + start, should_stop=should_stop)
-        estimates = [estimate(each) for each in samples]
-        logs = np.log([e.value for e in estimates[: len(references)]]).reshape(len(graphs), REFERENCE_COPIES)
-        beside = tuple(np.exp(logs.mean(axis=1)).tolist())
-        timed = [Timed(e, beside) for e in estimates[len(references) :]]
+        loads = []
+        for load in range(effort.loads):
+            samples = timer.time(chunk, effort=effort, seed=seed + start + _LOADS_APART * load, should_stop=should_stop)
+            estimates = [estimate(each) for each in samples]
+            logs = np.log([e.value for e in estimates[: len(references)]]).reshape(len(graphs), REFERENCE_COPIES)
+            beside = tuple(np.exp(logs.mean(axis=1)).tolist())
+            loads.append([Timed(e, beside) for e in estimates[len(references) :]])
+        timed = _joined(loads)
         found += timed
         on_chunk(start, timed)
     return found
+
+
+def _joined(loads: Sequence[Sequence[Timed]]) -> list[Timed]:
+    """The geometric mean over all loads of a chunk, without the drift between them.
+
+    Its interval is that of the visits, or that of how much the loads of all networks disagree, whichever is wider.
+    """
+    if len(loads) == 1 or not loads[0]:
+        return list(loads[0])
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # Student's quantile
+
+    count = len(loads)
+    level = np.exp(np.log([load[0].reference_ms for load in loads]).mean(axis=0))
+    each = [[timed.at(level) for timed in load] for load in loads]
+    logs = np.log([[e.value for e in load] for load in each])
+    values = np.exp(logs.mean(axis=0))
+    spread = float(np.sqrt(logs.var(axis=0, ddof=1).mean() / count))
+    between = spread * float(stdtrit(logs.shape[1] * (count - 1), 0.95))
+    within = np.sqrt(np.mean([[((e.error or 0.0) / e.value) ** 2 for e in load] for load in each], axis=0) / count)
+    beside = tuple(level.tolist())
+    return [
+        Timed(Estimate(float(value), float(value) * max(float(own), between), Source.MEASURED), beside)
+        for value, own in zip(values, within, strict=True)
+    ]
 
 
 def estimate(samples: Samples) -> Estimate:
@@ -139,10 +171,13 @@ def _middle(runs: NDArray[np.float64]) -> float:
 class LocalTimer:
     """This process, on this machine. Another process that measures is waited for."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, build: Build | None = None) -> None:
+        """``build``: makes a runtime's file in place of the runtime's own, from a store of files for example."""
         if not device.is_local:
             raise DeviceUnavailable(f"{device.name} is not this machine", hint="its name begins with local-")
         self.device = device
+        self._build = build
+        self._files: dict[tuple[int, int], tuple[Workload, bytes]] = {}  # of what is loaded several times
 
     def machine(self) -> Machine:
         """See ``Timer``."""
@@ -157,13 +192,15 @@ class LocalTimer:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> list[Samples]:
         """See ``Timer``."""
-        build, load = builder(self.device.runtime), loader(self.device.runtime)
+        load = loader(self.device.runtime)
+        often = Counter(_identity(work) for work in workloads)
+        self._files = {key: self._files[key] for key in often if key in self._files}
         own_layout = RUNTIMES[self.device.runtime].own_layout
         runs: list[Run] = []
         for work in workloads:
             if should_stop():
                 raise _stopped()
-            file = build(work.graph, work.weights, self.device)
+            file = self._file(work, keep=effort.loads > 1 or often[_identity(work)] > 1)
             options = {"part": True} if own_layout and work.part else {}
             runs.append(load(file, self.device, seed=seed, **options))
             runs[-1]()
@@ -172,6 +209,19 @@ class LocalTimer:
         if samples is None:
             raise _stopped()
         return list(samples)
+
+    def _file(self, work: Workload, keep: bool) -> bytes:
+        known = self._files.get(_identity(work))
+        if known is not None:
+            return known[1]
+        file = (self._build or builder(self.device.runtime))(work.graph, work.weights, self.device)
+        if keep:
+            self._files[_identity(work)] = work, file  # the workload, so that its identity stays its own
+        return file
+
+
+def _identity(work: Workload) -> tuple[int, int]:
+    return id(work.graph), id(work.weights)
 
 
 def _stopped() -> MeasuringStopped:

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from latency_models.measure import (
     reference_graphs,
     time_workloads,
 )
+from latency_models.runtimes import builder
 from latency_models.timing import Effort, Machine, MeasuringStopped, Samples, Workload
 from search_spaces.builder import Builder
 from search_spaces.errors import CorruptFile, InvalidSpec, StorageFull
@@ -91,6 +94,42 @@ def test_drift_between_chunks_is_taken_out() -> None:
     level = [2 * x for x in level_of(raw)]
     doubled = measure_latency_ms(works, Drifting(), effort=Effort(visits=200, chunk=2), level_ms=level)
     assert doubled[0].value == pytest.approx(2 * found[0].value, rel=0.02)
+
+
+class Placed(Drifting):
+    """Every load moves each network by some 3 %, apart from the drift, until it is loaded again."""
+
+    def time(self, workloads: Sequence[Workload], *, effort: Effort, seed: int = 0, **_: Any) -> list[Samples]:
+        moved = np.random.default_rng([seed, 1]).lognormal(0, 0.03, len(workloads))
+        found = super().time(workloads, effort=effort, seed=seed)
+        return [[[float(x * by)] for (x,) in samples] for samples, by in zip(found, moved, strict=True)]
+
+
+def test_several_loads_average_what_a_load_moves_and_the_interval_says_how_much_is_left() -> None:
+    works, effort = [Workload(conv(8)) for _ in range(60)], Effort(visits=50, chunk=60)
+    once = np.log([e.value for e in measure_latency_ms(works, Placed(), effort=effort)])
+    estimates = measure_latency_ms(works, Placed(), effort=replace(effort, loads=6))
+    found = np.log([e.value for e in estimates])
+    assert once.std() == pytest.approx(0.03, rel=0.3)
+    assert found.std() == pytest.approx(0.03 / np.sqrt(6), rel=0.3)
+    inside = [abs(e.value - np.exp(found.mean())) <= (e.error or 0.0) for e in estimates]
+    assert 0.8 < np.mean(inside) < 0.98
+    alone = measure_latency_ms(works, Placed(), effort=effort)
+    assert np.mean([abs(e.value - np.exp(once.mean())) <= (e.error or 0.0) for e in alone]) < 0.3  # one load hides it
+
+
+def test_a_network_that_is_loaded_again_is_built_once() -> None:
+    built: list[int] = []
+
+    def build(graph: Graph, weights: Any, device: Any, *, samples: Any = None) -> bytes:
+        built.append(graph.macs)
+        return builder("onnxruntime")(graph, weights, device)
+
+    works = [Workload(conv(c)) for c in (8, 16, 32)]
+    timer = LocalTimer(DEVICE, build)
+    found = measure_latency_ms(works, timer, effort=replace(QUICK, loads=3, chunk=2))
+    assert len(found) == 3
+    assert len(built) == 3 + len(reference_graphs(1))
 
 
 def test_larger_networks_take_longer_and_order_is_kept() -> None:
