@@ -34,9 +34,9 @@ lint: install
 	@echo "mypy --strict" && $(BIN)/python -m mypy
 	@echo "lint-imports" && $(BIN)/lint-imports --no-logo
 
-# pytest last: its summary is the last line
+# pytest last: its summary is the last line; one process a file, for many tests wait for processes of their own
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 conformance: install
 	@CONFORMANCE=full $(BIN)/python -m pytest tests/test_conformance.py

@@ -60,7 +60,7 @@ class Timings:
 def mean_of(rounds: Sequence[Timings]) -> Timings:
     """All rounds as one: geometric means. A round's drift is common to its networks, so to the means as well."""
     ms = np.exp(np.log([each.ms for each in rounds]).mean(axis=0))
-    return Timings(rounds[0].started, rounds[-1].ended, tuple(ms.tolist()))
+    return Timings(min(each.started for each in rounds), max(each.ended for each in rounds), tuple(ms.tolist()))
 
 
 def time_apart(job: Job, folder: Path, name: str, tick: Callable[[], None]) -> Timings:

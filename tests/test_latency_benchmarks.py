@@ -12,10 +12,13 @@ import pytest
 from benchmarks.latency_accuracy import seed_of
 from benchmarks.latency_accuracy_figures import baseline, drift_of, fit_relative, judge
 from benchmarks.latency_accuracy_networks import beyond_the_ends, choose_by_range, draw_architectures
-from benchmarks.latency_accuracy_run import Job, read_timings, time_apart
-from latency_models.timing import Effort
-from search_spaces import get_space
+from benchmarks.latency_accuracy_run import Job, Timings, mean_of, read_timings, time_apart
+from latency_models.device import parse_device
+from latency_models.timing import Effort, Workload
+from search_spaces import Classification, Task, get_space
+from search_spaces.deploy import deploy
 from search_spaces.errors import NasError, SpaceExhausted
+from search_spaces.graph import Graph
 
 
 def test_chosen_networks_cover_the_range_evenly_and_were_never_seen() -> None:
@@ -124,8 +127,35 @@ def test_the_timing_process_says_what_was_wrong(tmp_path: Path) -> None:
 
 SMALL = (
     "--space", "mobilenet_v2_small", "--networks", "6", "--minutes", "0.04", "--gap-minutes", "0", "--visits", "4",
-    "--seed", "3", "--json",
+    "--rounds", "2", "--seed", "3", "--json",
 )  # fmt: skip
+
+
+def test_a_timing_is_the_geometric_mean_of_its_rounds() -> None:
+    rounds = [Timings(10.0, 20.0, (1.0, 5.0)), Timings(30.0, 40.0, (4.0, 5.0))]
+    found = mean_of(rounds)
+    assert (found.started, found.ended) == (10.0, 40.0)
+    assert found.ms == pytest.approx((2.0, 5.0))
+
+
+def small_network() -> Graph:
+    space, task = get_space("mobilenet_v2_small"), Task((1, 8, 8), Classification(10))
+    return deploy(space.graph(space.smallest(), task))[0]
+
+
+def test_only_what_takes_long_to_build_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import benchmarks.latency_accuracy_files as files
+
+    device, work = parse_device("local-onnxruntime"), Workload(small_network())
+    effort = Effort(visits=2, visit_s=0.0, chunk=1)
+    files.timer_of(device, tmp_path / "files").time([work], effort=effort)
+    assert not (tmp_path / "files").exists()
+    monkeypatch.setattr(files, "LONG_S", 0.0)
+    files.timer_of(device, tmp_path / "files").time([work], effort=effort)
+    (kept,) = (tmp_path / "files").iterdir()
+    monkeypatch.setattr(files, "builder", lambda runtime: None)  # nothing is built again
+    files.timer_of(device, tmp_path / "files").time([work], effort=effort)
+    assert [path.name for path in (tmp_path / "files").iterdir()] == [kept.name]
 
 
 def run(cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -175,15 +205,17 @@ def test_second_call_reuses_what_is_finished(finished: tuple[Path, dict[str, Any
     assert {**same, "seconds": 0} == {**found, "seconds": 0}
 
 
-def test_cut_off_between_the_timings_only_the_second_is_made(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_cut_off_in_the_second_timing_only_its_last_round_is_made(finished: tuple[Path, dict[str, Any]]) -> None:
     cache, found = finished
-    (second,) = cache.rglob("second.json")
+    kept = {path.name: path.read_bytes() for path in cache.rglob("*-1.json")}
+    (second,) = cache.rglob("second-2.json")
     second.write_bytes(second.read_bytes()[:-20])
     again = run(cache)
     assert again.returncode == 0, again.stderr
     rows = json.loads(again.stdout)["rows"]
     assert [row["first_ms"] for row in rows] == [row["first_ms"] for row in found["rows"]]
     assert [row["second_ms"] for row in rows] != [row["second_ms"] for row in found["rows"]]
+    assert {path.name: path.read_bytes() for path in cache.rglob("*-1.json")} == kept
 
 
 def test_a_profile_that_is_not_the_named_one_is_refused(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
