@@ -131,11 +131,15 @@ SMALL = (
 )  # fmt: skip
 
 
-def test_a_timing_is_the_geometric_mean_of_its_rounds() -> None:
-    rounds = [Timings(10.0, 20.0, (1.0, 5.0)), Timings(30.0, 40.0, (4.0, 5.0))]
-    found = mean_of(rounds)
-    assert (found.started, found.ended) == (10.0, 40.0)
-    assert found.ms == pytest.approx((2.0, 5.0))
+def test_a_timing_is_the_middle_of_its_rounds_without_their_drift() -> None:
+    true = np.exp(np.linspace(0, 2, 9))
+    levels = np.array([0.9, 1.2, 1.0, 1.1, 1.3])
+    ms = np.outer(levels, true)
+    ms[1, 0] *= 1.3
+    ms[3, 4] *= 0.7
+    found = mean_of([Timings(10.0 * i, 10.0 * i + 5, tuple(row.tolist())) for i, row in enumerate(ms)])
+    assert (found.started, found.ended) == (0.0, 45.0)
+    assert np.divide(found.ms, true) == pytest.approx(np.full(9, np.exp(np.log(levels).mean())), rel=0.02)
 
 
 def small_network() -> Graph:
