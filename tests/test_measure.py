@@ -111,7 +111,7 @@ def test_several_loads_average_what_a_load_moves_and_the_interval_says_how_much_
     estimates = measure_latency_ms(works, Placed(), effort=replace(effort, loads=6))
     found = np.log([e.value for e in estimates])
     assert once.std() == pytest.approx(0.03, rel=0.3)
-    assert found.std() == pytest.approx(0.03 / np.sqrt(6), rel=0.3)
+    assert found.std() == pytest.approx(1.2 * 0.03 / np.sqrt(6), rel=0.3)  # medians vary more than means
     inside = [abs(e.value - np.exp(found.mean())) <= (e.error or 0.0) for e in estimates]
     assert 0.8 < np.mean(inside) < 0.98
     alone = measure_latency_ms(works, Placed(), effort=effort)
