@@ -44,7 +44,7 @@ _UNIT_SHARE = 0.35
 _AGAIN_SHARE = 0.06
 """Parts of the time for drawing networks, for timing units alone, and for timing some networks again."""
 _UNITS = Effort(visits=50, visit_s=0.0006, chunk=400)
-_NETWORKS = Effort(visits=50, visit_s=0.003, chunk=96)
+_NETWORKS = Effort(visits=50, visit_s=0.003, chunk=48)  # small chunks, for the machine is another one every minute
 _LONG_MINUTES = 3.0
 """A shorter profile has fewer visits of each network, for it needs some networks more than it needs exact ones."""
 _LEAST_VISITS = 12
@@ -67,8 +67,10 @@ class _Session:
     chunks: int = 0
     takes_s: dict[Effort, float] = field(default_factory=dict)
 
-    def left_s(self) -> float:
-        return self.ends - time.monotonic()
+    def fitting(self, effort: Effort, until: float) -> int:
+        """How many can be timed until then, as far as is known; a first chunk where nothing is."""
+        takes_s = self.takes_s.get(effort)
+        return _FIRST_CHUNK if takes_s is None else max(0, int((until - time.monotonic()) / takes_s))
 
     def tell(self) -> None:
         self.on_progress(min(round(time.monotonic() - self.started), round(self.total_s)), round(self.total_s))
@@ -86,8 +88,7 @@ class _Session:
             left_s = until - time.monotonic()
             if left_s <= 0 and known + start >= least:
                 return
-            fitting = int(left_s / self.takes_s[effort]) if effort in self.takes_s else 0
-            chunk = missing[start : start + max(_FIRST_CHUNK, min(effort.chunk, fitting))]
+            chunk = missing[start : start + max(_FIRST_CHUNK, min(effort.chunk, self.fitting(effort, until)))]
             self.chunks += 1
             began = time.monotonic()
             timed = time_workloads(
@@ -215,11 +216,12 @@ def _time_networks(
         seen.update(unit.key for unit in each.units)
     had = {deploy(each.graph)[0].fingerprint for each in found}
     left = [text for text in texts if all(text != each.text for each in found)]
-    reserve_s = _AGAIN_SHARE * session.total_s
+    until = session.ends - _AGAIN_SHARE * session.total_s
     while len(found) < networks and left:
-        if len(found) >= least and session.left_s() < reserve_s:
+        fitting = session.fitting(_NETWORKS, until)
+        if len(found) >= least and fitting < _FIRST_CHUNK:
             break
-        wanted = min(_NETWORKS.chunk, networks - len(found), len(left))
+        wanted = min(_NETWORKS.chunk, max(_FIRST_CHUNK, fitting), networks - len(found), len(left))
         chosen = spread_networks(left, expected, drawn, seen, wanted, rng)
         left = [text for text in left if text not in set(chosen)]
         graphs = {text: deploy(drawn[text])[0] for text in chosen}
@@ -229,8 +231,6 @@ def _time_networks(
         had.update(first)
         if not works:
             continue
-        started = time.monotonic()
-        until = session.ends - reserve_s
         session.time(
             {keys[text]: work for text, work in works.items()}, _NETWORKS, until, LEAST_NETWORKS + 1 - len(found)
         )
@@ -239,8 +239,6 @@ def _time_networks(
             if stored is not None:
                 found.append(_Network(text, drawn[text], units(drawn[text]), stored))
                 seen.update(unit.key for unit in found[-1].units)
-        if session.left_s() < reserve_s + (time.monotonic() - started) and len(found) >= least:
-            break
     if sum(bool(each.units) for each in found) < LEAST_NETWORKS:
         raise InvalidSpec(
             f"the space has only {len(found)} different networks",
