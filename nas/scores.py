@@ -11,14 +11,20 @@ from search_spaces.errors import UnknownName, nearest
 
 
 class ScoreFacts(NamedTuple):
-    """A score is the mean rank by its ``proxies``."""
+    """A score is the geometric mean of the ranks by its ``proxies``: a network that is among the last by one of them
+    is no good, whatever the others say. Source: Lee and Ham 2024, arXiv:2403.19232, equation 9.
+    """
 
     description: str
     proxies: tuple[str, ...]
 
 
 SCORES: Mapping[str, ScoreFacts] = {
-    "default": ScoreFacts("mean rank by naswot, synflow and params", ("naswot", "synflow", "params")),
+    "default": ScoreFacts(
+        "size, depth, what features span, and how gradients and inputs pass, each by one proxy",
+        ("params", "depth", "jacov", "expressivity", "progressivity", "trainability", "intrain"),
+    ),
+    "az_nas": ScoreFacts("AZ-NAS", ("expressivity", "progressivity", "trainability", "macs")),
     **{name: ScoreFacts(f"rank by {facts.description}", (name,)) for name, facts in PROXIES.items()},
 }
 """Every score by name: ensembles, and each proxy alone."""
@@ -32,15 +38,20 @@ def get_score_facts(name: str) -> ScoreFacts:
 
 
 def score_values(score: str, proxies: Sequence[Mapping[str, float | None]]) -> NDArray[np.float64]:
-    """(n,) in (0, 1], higher is better: the mean over the score's proxies of rank / n.
+    """(n,) in (0, 1], higher is better: the geometric mean over the score's proxies of rank / n.
 
     ``proxies``: raw values of each network; one that is missing, None or not finite ranks last.
     Raises: UnknownName.
     """
     names = get_score_facts(score).proxies
     columns = [ranks([values.get(name) for values in proxies]) for name in names]
-    values: NDArray[np.float64] = np.mean(columns, axis=0) / max(1, len(proxies))
+    values: NDArray[np.float64] = np.exp(np.mean(np.log(columns), axis=0)) / max(1, len(proxies))
     return values
+
+
+def default_score(proxies: Sequence[Mapping[str, float | None]]) -> NDArray[np.float64]:
+    """(n,) in (0, 1]: the score of a search that names none, ``score_values("default", proxies)``."""
+    return score_values("default", proxies)
 
 
 def ranks(values: Sequence[float | None]) -> NDArray[np.float64]:

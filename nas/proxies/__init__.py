@@ -5,14 +5,15 @@ from typing import Literal, NamedTuple
 
 from search_spaces.errors import UnknownName, nearest
 
-Pass = Literal["forward", "gradients", "jacobian", "synflow"]
-Need = Literal["labels", "relu"]
+Pass = Literal["forward", "codes", "features", "covariances", "gradients", "jacobian", "signs", "synflow"]
+Need = Literal["labels", "relu", "blocks"]
 
 
 class ProxyFacts(NamedTuple):
     """``passes`` names every pass that it reads (``nas.proxies.passes``), ``needs`` what must be there.
 
-    labels: the batch's classes; relu: an activation with a threshold. A higher value is better.
+    labels: the batch's classes; relu: an activation with a threshold; blocks: a network made of blocks whose outputs
+    have positions. The value is the mean over so many ``initialisations``. A higher value is better.
     """
 
     description: str
@@ -20,6 +21,7 @@ class ProxyFacts(NamedTuple):
     passes: tuple[Pass, ...]
     needs: tuple[Need, ...]
     path: str
+    initialisations: int = 1
 
 
 PROXIES: Mapping[str, ProxyFacts] = {
@@ -35,7 +37,7 @@ PROXIES: Mapping[str, ProxyFacts] = {
     "naswot": ProxyFacts(
         "how differently a batch of images activates the ReLUs",
         "Mellor et al. 2021, arXiv:2006.04647",
-        ("forward",),
+        ("codes",),
         ("relu",),
         "nas.proxies.naswot:naswot",
     ),
@@ -59,6 +61,36 @@ PROXIES: Mapping[str, ProxyFacts] = {
         ("forward", "jacobian"),
         (),
         "nas.proxies.jacov:jacov",
+        initialisations=3,  # one says little: the order of two networks often changes with it
+    ),
+    "depth": ProxyFacts("convolution and linear layers", "", (), (), "nas.proxies.size:depth"),
+    "expressivity": ProxyFacts(
+        "how evenly the features of the blocks spread over their channels",
+        "Lee and Ham 2024, arXiv:2403.19232",
+        ("forward", "features"),
+        ("blocks",),
+        "nas.proxies.az_nas:expressivity",
+    ),
+    "progressivity": ProxyFacts(
+        "how much more every block expresses than the one before",
+        "Lee and Ham 2024, arXiv:2403.19232",
+        ("forward", "features"),
+        ("blocks",),
+        "nas.proxies.az_nas:progressivity",
+    ),
+    "trainability": ProxyFacts(
+        "how well the blocks keep the norm of gradients",
+        "Lee and Ham 2024, arXiv:2403.19232",
+        ("forward", "features", "signs"),
+        ("blocks",),
+        "nas.proxies.az_nas:trainability",
+    ),
+    "intrain": ProxyFacts(
+        "effective dimensions of the layers' channels",
+        "InTrain",
+        ("forward", "covariances"),
+        (),
+        "nas.proxies.intrain:intrain",
     ),
 }
 """Every proxy by name."""

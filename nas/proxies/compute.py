@@ -17,6 +17,7 @@ from nas.proxies.passes import Passes
 from nas.training.images import to_size
 from nas.training.network import channels_last, job_graph, network_seed, one_thread, seeded
 from search_spaces.errors import NasError
+from search_spaces.graph import Graph
 from search_spaces.torch_network import TorchNetwork
 
 BATCH_SIZE = 16
@@ -30,21 +31,39 @@ def score_architecture(job: ScoreJob) -> ScoreResult:
     architecture that cannot be built is a result with ``error``. Raises: UnknownName for an unknown proxy.
     """
     started = time.perf_counter()
-    wanted = {p for name in job.proxies for p in get_proxy_facts(name).passes}
     try:
         arch, graph = job_graph(job.space, job.architecture, job.dataset)
-        with one_thread(), seeded(network_seed(job.seed, arch)):
-            images, labels = probe_batch(job.dataset, graph.inputs[0][1:], job.seed)
-            network = TorchNetwork(graph)
-            initialise(network)
-            values = compute(job.proxies, Passes(channels_last(network), images, labels, wanted))
+        images, labels = probe_batch(job.dataset, graph.inputs[0][1:], job.seed)
+        values = score_graph(graph, images, labels, job.proxies, network_seed(job.seed, arch))
     except NasError as error:
         return ScoreResult(dict.fromkeys(job.proxies), time.perf_counter() - started, error=str(error))
     return ScoreResult(values, time.perf_counter() - started)
 
 
+def score_graph(
+    graph: Graph, images: Tensor, labels: Tensor, proxies: Sequence[str], seed: int
+) -> Mapping[str, float | None]:
+    """The proxies of a network on a batch (n, c, h, w), each the mean over as many initialisations as it asks for.
+
+    An initialisation without a finite value does not count; a proxy is None where none has one. One thread; the same
+    seed gives the same values. Raises: UnknownName.
+    """
+    facts = {name: get_proxy_facts(name) for name in proxies}
+    found: dict[str, list[float]] = {name: [] for name in proxies}
+    with one_thread(), seeded(seed):
+        network = channels_last(TorchNetwork(graph))
+        for number in range(max((each.initialisations for each in facts.values()), default=0)):
+            names = [name for name, each in facts.items() if each.initialisations > number]
+            initialise(network)
+            passes = Passes(network, images, labels, {p for name in names for p in facts[name].passes})
+            for name, value in compute(names, passes).items():
+                if value is not None:
+                    found[name].append(value)
+    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
+
+
 def compute(proxies: Sequence[str], passes: Passes) -> Mapping[str, float | None]:
-    """The named proxies, None where not finite. Raises: UnknownName."""
+    """The named proxies at one initialisation, None where not finite. Raises: UnknownName."""
     values: dict[str, float | None] = {}
     for name in proxies:
         module, _, attribute = get_proxy_facts(name).path.partition(":")

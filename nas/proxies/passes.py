@@ -4,8 +4,9 @@ The network runs in train mode: batch norm uses the batch, as in the reference c
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -25,14 +26,18 @@ LINEARISED = THRESHOLDS | NORMS
 
 
 class Forward(NamedTuple):
-    """``images`` (n, c, h, w) as a leaf that collects gradients, ``logits`` (n, classes), and ``codes``.
+    """``images`` (n, c, h, w) as a leaf that collects gradients, ``logits`` (n, classes), and what was looked at.
 
     ``codes``: one (n, units) tensor of booleans for each activation of ``THRESHOLDS``, in order of execution.
+    ``features``: the outputs (n, c, h, w) of the network's blocks in order, still part of the graph of gradients.
+    ``covariances``: for each convolution the (c, c) covariance of its output's channels over batch and positions.
     """
 
     images: Tensor
     logits: Tensor
     codes: tuple[Tensor, ...]
+    features: tuple[Tensor, ...]
+    covariances: tuple[Tensor, ...]
 
 
 class Flow(NamedTuple):
@@ -55,7 +60,8 @@ class Passes:
         self.runs: list[Pass] = []
         self._images = images
         self._labels = labels
-        self._backward = "gradients" in wanted or "jacobian" in wanted
+        self._wanted = frozenset(wanted)
+        self._backward = bool(self._wanted & {"gradients", "jacobian", "signs"})
 
     @property
     def graph(self) -> Graph:
@@ -66,23 +72,31 @@ class Passes:
         """One forward pass of the batch; the activations' inputs are looked at on the way."""
         self.runs.append("forward")
         codes: list[Tensor] = []
-
-        def collect(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            codes.append((inputs[0].detach() > 0).flatten(1))
-
+        features: list[Tensor] = []
+        covariances: list[Tensor] = []
         images = self._images.clone(memory_format=torch.preserve_format).requires_grad_()
-        hooks = [
-            _module(self.network, node).register_forward_pre_hook(collect)
-            for node in self.graph.nodes
-            if node.op in THRESHOLDS
-        ]
-        try:
+        with ExitStack() as hooks:
+            if "codes" in self._wanted:
+                for node in self.graph.nodes:
+                    if node.op in THRESHOLDS:
+                        hook = _module(self.network, node).register_forward_pre_hook(
+                            lambda _, inputs: codes.append((inputs[0].detach() > 0).flatten(1))
+                        )
+                        hooks.callback(hook.remove)
+            if {"features", "signs"} & self._wanted:
+                for node in block_outputs(self.graph):
+                    hook = _module(self.network, node).register_forward_hook(lambda _, __, out: features.append(out))
+                    hooks.callback(hook.remove)
+            if "covariances" in self._wanted:
+                for node in self.graph.nodes:
+                    if node.op in ("conv", "spaced_conv"):
+                        hook = _module(self.network, node).register_forward_hook(
+                            lambda _, __, out: covariances.append(channel_covariance(out))
+                        )
+                        hooks.callback(hook.remove)
             with torch.set_grad_enabled(self._backward):
                 logits = self.network.train()(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return Forward(images, logits, tuple(codes))
+        return Forward(images, logits, tuple(codes), tuple(features), tuple(covariances))
 
     @cached_property
     def gradients(self) -> list[Flow]:
@@ -104,6 +118,35 @@ class Passes:
         return gradient.flatten(1)
 
     @cached_property
+    def signs(self) -> list[Tensor]:
+        """How gradients pass from each block to the one before: E[g_in g_outᵀ] over batch and positions.
+
+        g_out is random signs at a block's output, g_in their gradient at the output of the block before; where the
+        resolution falls, g_in's positions become channels. A (c_in, c_out) matrix for each pair of successive blocks
+        of which the later depends on the earlier; reads ``forward``. Source: Lee and Ham 2024, section 3.2.
+        """
+        features = self.forward.features
+        self.runs.append("signs")
+        found: list[Tensor] = []
+        drawn: dict[tuple[int, ...], Tensor] = {}
+        for before, after in pairwise(features):
+            if not (after.requires_grad and before.requires_grad):
+                continue
+            if (out := drawn.get(tuple(after.shape))) is None:
+                # one draw a shape: what is averaged over is the batch and the positions of one block
+                signs = torch.randint(0, 2, after.shape, dtype=torch.int8).float().mul_(2).sub_(1)
+                out = drawn[tuple(after.shape)] = signs.contiguous(memory_format=torch.channels_last)
+            (into,) = torch.autograd.grad(after, before, out, retain_graph=True, allow_unused=True)
+            if into is None:
+                continue
+            by = max(1, round(into.shape[-1] / out.shape[-1]))
+            if by > 1:
+                into = F.pixel_unshuffle(into[..., : by * out.shape[-2], : by * out.shape[-1]], by)
+            if into.shape[-2:] == out.shape[-2:]:
+                found.append(_positions(into).T @ _positions(out) / out[:, 0].numel())
+        return found
+
+    @cached_property
     def synflow(self) -> list[Flow]:
         """Every convolution and linear weight, absolute, with the gradient of the sum of the outputs.
 
@@ -115,6 +158,26 @@ class Passes:
         with _absolute_double(self.network), _bypassed(self.network):
             ones = torch.ones((1, *self.graph.inputs[0]), dtype=torch.float64)
             return _flows(self.network(ones).sum(), layer_weights(self.network))
+
+
+def block_outputs(graph: Graph) -> list[Node]:
+    """The last node of each of the network's outermost blocks whose output has positions; empty blocks have none."""
+    nodes = {node.name: node for node in graph.nodes}
+    blocks = ((item.name, item.op.output_names) for item in graph.items if isinstance(item.op, Graph))
+    ends = (f"{name}.{outputs[-1]}" for name, outputs in blocks if outputs)
+    return [nodes[name] for name in ends if name in nodes and len(nodes[name].shape) == 3]
+
+
+def channel_covariance(features: Tensor) -> Tensor:
+    """(c, c) of (n, c, h, w), over batch and positions."""
+    samples = _positions(features.detach())
+    centred = samples - samples.mean(0)
+    return centred.T @ centred / len(centred)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """(n, c, h, w) as (n · h · w, c)."""
+    return x.movedim(1, -1).reshape(-1, x.shape[1])
 
 
 def layer_weights(network: TorchNetwork) -> list[nn.Parameter]:

@@ -8,6 +8,11 @@ def params(passes: Passes) -> float:
     return float(passes.graph.params)
 
 
+def depth(passes: Passes) -> float:
+    """Convolution and linear layers."""
+    return float(len(passes.graph.layers()))
+
+
 def macs(passes: Passes) -> float:
     """Multiply-accumulates of convolution and linear layers for one image."""
     return float(passes.graph.macs)
