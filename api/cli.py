@@ -296,7 +296,7 @@ def profile(
     ] = None,
     input: Annotated[str | None, typer.Option(help="Instead: CHANNELSxHEIGHTxWIDTH.")] = None,
     classes: Annotated[int, typer.Option(min=2, max=100_000, help="Outputs, with --input.")] = 10,
-    minutes: Annotated[float, typer.Option(min=0.01, max=1000, help="About how long to time.")] = 6.0,
+    minutes: Annotated[float, typer.Option(min=0.01, max=1000, help="About how long to time.")] = 8.0,
     data_dir: DataDirOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which networks are measured.")] = 0,
 ) -> None:

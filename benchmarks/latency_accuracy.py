@@ -10,7 +10,8 @@ apart: in every of ``--rounds`` rounds another process loads the networks and vi
 mean counts. The first timing is what the prediction is compared with; ``repeatability_within_5`` is the
 share of networks whose second timing agrees with it within 5 %. Below .95 the run is invalid: the machine, not the
 prediction, would decide. Both timings are corrected for drift by anchors: networks that the profile timed, timed
-again beside the others (``raw``: they are not). The baselines are fitted on the whole networks that the profile timed.
+again beside the others, show a factor and an offset (``raw``: without them). The baselines are fitted on the whole
+networks that the profile timed.
 
 Interrupted, the same command goes on where it was; ``--fresh`` starts anew. The machine should do nothing else.
 """
@@ -30,11 +31,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.latency_accuracy_figures import anchors, baselines, drift_of, judge, show, within
+from benchmarks.latency_accuracy_figures import anchors, baselines, judge, show, within
 from benchmarks.latency_accuracy_files import FILES, timer_of
 from benchmarks.latency_accuracy_networks import choose
 from benchmarks.latency_accuracy_run import Job, time_twice, write_whole
 from latency_models.device import parse_device
+from latency_models.drift import fit_drift
 from latency_models.kernel_store import KernelStore
 from latency_models.lock import measurement_lock
 from latency_models.profile import Profile, load_profile, profile_device, save_profile
@@ -137,8 +139,8 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
     every = [np.array(run.ms) for run in (first, second)]
     raw = [run[: len(texts)] for run in every]
     then = np.array([record.ms for record in anchored])
-    drift = [drift_of(run[len(texts) :], then) for run in every]
-    ms = [run / d for run, d in zip(raw, drift, strict=True)]
+    drift = [fit_drift(run[len(texts) :], then) for run in every]
+    ms = [d.undo(run) for run, d in zip(raw, drift, strict=True)]
     keys = ("architecture", "predicted_ms", "error_ms", "first_ms", "second_ms", "first_raw_ms", "second_raw_ms")
     columns = (texts, value, error, *ms, *raw)
     return {
@@ -180,7 +182,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--space", default="mobilenet_v2", choices=SPACES, metavar="NAME")
     parser.add_argument("--device", default="local-onnxruntime", metavar="NAME")
     parser.add_argument("--networks", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=6.0, help="time for the profile")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time for the profile")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="a finished profile of this space and device")
     parser.add_argument("--sha256", metavar="HEX", help="the hash that the file of --profile must have")
     parser.add_argument("--gap-minutes", type=float, default=3.0, help="least time between the two timings")
@@ -221,7 +223,7 @@ def main() -> int:
                 folder.mkdir()
             found = measure(options, folder, console)
     except NasError as error:
-        console.print(str(error), markup=False, highlight=False)
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")

@@ -35,17 +35,11 @@ def within(a: Floats, b: Floats, tolerance: float = TOLERANCE) -> float:
 
 
 def anchors(profile: Profile) -> list[NetworkRecord]:
-    """Networks that the profile timed, evenly over the range: timed again beside the others, they show the drift."""
-    by_latency = sorted(profile.networks, key=lambda record: record.ms)
+    """Networks that the profile timed twice, over the range: timed again beside the others, they show the drift."""
+    most = max(record.timings for record in profile.networks)
+    by_latency = sorted((r for r in profile.networks if r.timings == most), key=lambda record: record.ms)
     picks = np.unique(np.linspace(0, len(by_latency) - 1, min(ANCHORS, len(by_latency))).astype(int))
     return [by_latency[i] for i in picks]
-
-
-def drift_of(now_ms: Floats, then_ms: Floats) -> float:
-    """How much longer the anchors take now than when the device was profiled, a quarter of them cut off at each end."""
-    logs = np.sort(np.log(now_ms / then_ms))
-    cut = len(logs) // 4
-    return float(np.exp(logs[cut : len(logs) - cut].mean()))
 
 
 def judge(predicted_ms: Floats, error_ms: Floats, first_ms: Floats, second_ms: Floats) -> dict[str, Any]:
@@ -124,7 +118,7 @@ def show(found: dict[str, Any]) -> None:
     table.add_row("goal", f"{found['goal_within_5']:.1%}", f"{found['goal_within_10']:.1%}")
     table.add_row("timed again", f"{found['repeatability_within_5']:.1%}")
     console.print(table)
-    drift = "; ".join(f"{name} {', '.join(f'{x - 1:+.1%}' for x in of)}" for name, of in found["drift"].items())
+    drift = "; ".join(f"{name} x {by:.3f} {plus:+.3f} ms" for name, (by, plus) in found["drift"].items())
     for line in (
         f"inside the stated 90 % interval: {found['coverage_90']:.0%}; median bias {found['median_bias']:+.1%}",
         f"second timing {found['gap_minutes']:.1f} min after the first; drift since the profile: {drift}",

@@ -13,7 +13,9 @@ from math import exp
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from latency_models.drift import fit_drift
 from latency_models.estimate import Estimate
 from latency_models.kernel_store import KernelStore
 from latency_models.kernels import Unit, families, features, units
@@ -32,23 +34,25 @@ from search_spaces.task import Task
 
 __all__ = ["NetworkRecord", "Profile", "ProfilingStopped", "load_profile", "profile_device", "save_profile"]
 
+Floats = NDArray[np.float64]
+
 ProfilingStopped = MeasuringStopped
 """The caller asked to stop; what was timed is in the store."""
 
 MOST_NETWORKS = 320
 MOST_UNITS = 1500
-REPEATED = 12
-"""Networks timed twice, so that the report can say how well the measurement repeats."""
+REPEATED = 20
+"""Networks timed twice, over the range of latencies: how well measuring repeats, and what later drift is seen by."""
 _DRAW_SHARE = 0.08
 _UNIT_SHARE = 0.35
-_AGAIN_SHARE = 0.06
+_AGAIN_SHARE = 0.08
 """Parts of the time for drawing networks, for timing units alone, and for timing some networks again."""
 _UNITS = Effort(visits=50, visit_s=0.0006, chunk=400)
 _NETWORKS = Effort(visits=50, visit_s=0.003, chunk=48)  # small chunks, for the machine is another one every minute
 _LONG_MINUTES = 3.0
 """A shorter profile has fewer visits of each network, for it needs some networks more than it needs exact ones."""
 _LEAST_VISITS = 12
-_SHRINK = 4  # as many networks more would be needed to believe a chunk's shared error whole
+_SHRINK = 8  # as many networks more would be needed to believe a chunk's shared error whole
 _FIRST_CHUNK = 8
 
 
@@ -80,7 +84,6 @@ class _Session:
 
         The very first chunk is small and shows what one takes; later ones are as long as the time allows.
         """
-        visits = max(_LEAST_VISITS, round(effort.visits * min(1.0, self.total_s / 60 / _LONG_MINUTES)))
         missing = [(key, work) for key, work in wanted.items() if self.store.get(key) is None]
         known, start = len(wanted) - len(missing), 0
         while start < len(missing):
@@ -94,7 +97,7 @@ class _Session:
             timed = time_workloads(
                 [work for _, work in chunk],
                 self.timer,
-                effort=replace(effort, visits=visits, chunk=len(chunk)),
+                effort=replace(self.scaled(effort), chunk=len(chunk)),
                 seed=self.seed + self.chunks,
                 should_stop=self.should_stop,
             )
@@ -102,6 +105,11 @@ class _Session:
             start += len(chunk)
             self.takes_s[effort] = (time.monotonic() - began) / len(chunk)
             self.tell()
+
+    def scaled(self, effort: Effort) -> Effort:
+        """With fewer visits in a short profile."""
+        visits = max(_LEAST_VISITS, round(effort.visits * min(1.0, self.total_s / 60 / _LONG_MINUTES)))
+        return replace(effort, visits=visits)
 
     def check(self) -> None:
         if self.should_stop():
@@ -115,7 +123,7 @@ def profile_device(
     *,
     store: KernelStore | None = None,
     seed: int = 0,
-    minutes: float = 6.0,
+    minutes: float = 8.0,
     networks: int = MOST_NETWORKS,
     max_units: int = MOST_UNITS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -150,8 +158,9 @@ def profile_device(
     every = {unit.key: unit for unit in chosen} | found
     tried = _time_networks(drawn, every, counts, timed, networks, session)
     tried.sort(key=lambda each: not each.units)  # those that run come first, and have a place in the records
-    again = _time_again([each.graph for each in tried if each.units], session)
-    level, records, composition, measured, left_out = _fit(every, counts, timed, tried)
+    again = _time_again([each for each in tried if each.units], session)
+    level, records, composition, measured, left_out = _fit(every, counts, timed, tried, again)
+    repeated = {i for i, _ in again}
     return Profile(
         device=timer.device,
         space=space.name,
@@ -162,8 +171,8 @@ def profile_device(
         reference_ms=level,
         units=records,
         networks=tuple(
-            NetworkRecord(each.text, m.value, m.error or 0.0, p)
-            for each, m, p in zip(tried, measured, left_out, strict=False)
+            NetworkRecord(each.text, m.value, m.error or 0.0, p, 1 + (i in repeated))
+            for i, (each, m, p) in enumerate(zip(tried, measured, left_out, strict=False))
         ),
         composition=composition,
         report=_report(session, timed, tried, again, measured, left_out, level)
@@ -263,14 +272,15 @@ def _stored(texts: Sequence[str], drawn: Mapping[str, Graph], store: KernelStore
     return found
 
 
-def _time_again(graphs: Sequence[Graph], session: _Session) -> list[tuple[int, Timed]]:
-    """Some of the networks a second time, apart from the first."""
-    picks = np.unique(np.linspace(0, len(graphs) - 1, min(REPEATED, len(graphs))).astype(int)).tolist()
+def _time_again(networks: Sequence[_Network], session: _Session) -> list[tuple[int, Timed]]:
+    """Some of the networks a second time, apart from the first, evenly over their order by latency."""
+    order = np.argsort([each.timed.estimate.value for each in networks], kind="stable")
+    picks = order[np.linspace(0, len(order) - 1, min(REPEATED, len(order))).astype(int)].tolist()
     session.check()
     timed = time_workloads(
-        [Workload(deploy(graphs[i])[0]) for i in picks],
+        [Workload(deploy(networks[i].graph)[0]) for i in picks],
         session.timer,
-        effort=_NETWORKS,
+        effort=session.scaled(_NETWORKS),
         seed=session.seed + 7919,
         should_stop=session.should_stop,
     )
@@ -307,6 +317,7 @@ def _fit(
     counts: Counter[str],
     timed: Mapping[str, Timed],
     tried: Sequence[_Network],
+    again: Sequence[tuple[int, Timed]],
 ) -> tuple[tuple[float, ...], tuple[UnitRecord, ...], Composition, list[Estimate], list[float]]:
     """Level of the references, units, composition, and each network as measured and as predicted by a fit without it.
 
@@ -319,23 +330,51 @@ def _fit(
     records = (*timed_records, *_modelled(tried, timed, UnitTable(timed_records), counts))
     by_key = {record.key: record for record in records}
     keys = [[unit.key for unit in each.units] for each in tried]
-    measured = [each.timed.at(level) for each in tried]
-    _, left_out = compose(keys, [m.value for m in measured], by_key)
-    chunks: dict[tuple[float, ...], list[int]] = {}
-    for i, each in enumerate(tried):
-        chunks.setdefault(each.timed.reference_ms, []).append(i)
-    ratios = np.log([m.value for m in measured]) - np.log(left_out)
-    for members in chunks.values():
-        shared = float(np.median(ratios[members]) - np.median(ratios)) * len(members) / (len(members) + _SHRINK)
-        for i in members:
-            m = measured[i]
-            measured[i] = Estimate(m.value * exp(-shared), (m.error or 0.0) * exp(-shared), m.source)
+    _, left_out = compose(keys, [each.timed.at(level).value for each in tried], by_key)
+    rows = [*enumerate(each.timed for each in tried), *again]
+    shared = _shared_errors(
+        [timed.reference_ms for _, timed in rows],
+        [timed.at(level).value for _, timed in rows],
+        left_out[[i for i, _ in rows]],
+    )
+    each_ms: list[list[Estimate]] = [[] for _ in tried]
+    for (i, timing), by in zip(rows, shared, strict=True):
+        each_ms[i].append(timing.at([ms * exp(-by) for ms in level]))
+    measured = [_mean(of) for of in each_ms]
     composition, left_out = compose(keys, [m.value for m in measured], by_key)
     modelled = [sum(by_key[key].ms for key in network if key not in timed) for network in keys]
     whole = [sum(by_key[key].ms for key in network) for network in keys]
     share = float(np.mean(np.divide(modelled, whole)))
     composition = replace(composition, modelled_share=share, idle_ms=idle[0] if idle else None)
     return level, records, composition, measured, left_out.tolist()
+
+
+def _mean(estimates: Sequence[Estimate]) -> Estimate:
+    """Of several timings of one network: the geometric mean."""
+    if len(estimates) == 1:
+        return estimates[0]
+    value = float(np.exp(np.mean(np.log([e.value for e in estimates]))))
+    relative = float(np.sqrt(np.sum([((e.error or 0.0) / e.value) ** 2 for e in estimates]))) / len(estimates)
+    return Estimate(value, value * relative, estimates[0].source)
+
+
+def _shared_errors(chunk_of: Sequence[tuple[float, ...]], measured_ms: Sequence[float], predicted_ms: Floats) -> Floats:
+    """The logarithm by which each network is too slow together with the others of its chunk, as a drift of the chunk.
+
+    Relative to the mean of what all chunks would show at that network.
+    """
+    chunks: dict[tuple[float, ...], list[int]] = {}
+    for i, chunk in enumerate(chunk_of):
+        chunks.setdefault(chunk, []).append(i)
+    measured, shared = np.asarray(measured_ms), np.zeros((len(chunks), len(chunk_of)))
+    for row, members in zip(shared, chunks.values(), strict=True):
+        drift = fit_drift(measured[members], predicted_ms[members])
+        row[:] = np.log(drift.apply(predicted_ms) / predicted_ms) * len(members) / (len(members) + _SHRINK)
+    usual = np.average(shared, axis=0, weights=[len(members) for members in chunks.values()])
+    own = np.empty(len(chunk_of))
+    for row, members in zip(shared, chunks.values(), strict=True):
+        own[members] = (row - usual)[members]
+    return own
 
 
 def _report(

@@ -23,12 +23,13 @@ PROFILE_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """A whole network that was timed, and what a fit without it predicts."""
+    """A whole network that was timed ``timings`` times, each after loading it, and what a fit without it predicts."""
 
     architecture: str
     ms: float
     error_ms: float
     left_out_ms: float
+    timings: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.latency_accuracy import seed_of
-from benchmarks.latency_accuracy_figures import baseline, drift_of, fit_relative, judge
+from benchmarks.latency_accuracy_figures import baseline, fit_relative, judge
 from benchmarks.latency_accuracy_networks import beyond_the_ends, choose_by_range, draw_architectures
 from benchmarks.latency_accuracy_run import Job, Timings, mean_of, read_timings, time_apart
 from latency_models.device import parse_device
@@ -88,15 +88,6 @@ def test_a_run_that_does_not_repeat_is_invalid_and_never_passed() -> None:
     found = judged(first, [first[0] * 1.04, *second[1:]])
     assert found["repeatability_within_5"] == 0.95
     assert (found["valid"], found["passed"], found["goal_within_5"]) == (True, True, 0.95)
-
-
-def test_anchors_show_the_drift_that_networks_share() -> None:
-    then = np.linspace(1, 20, 20)
-    rng = np.random.default_rng(0)
-    now = 1.1 * then * rng.lognormal(0, 0.01, 20)
-    now[:3] *= 2  # disturbed
-    assert drift_of(now, then) == pytest.approx(1.1, rel=0.01)
-    assert drift_of(then[:2], then[:2]) == 1.0
 
 
 def test_baseline_finds_the_line_despite_outliers() -> None:
