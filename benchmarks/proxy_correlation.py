@@ -22,13 +22,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from scipy.stats import kendalltau, spearmanr
 
@@ -67,15 +68,17 @@ def rows_of(options: argparse.Namespace, cells: list[str], console: Console) -> 
         proxies = tuple(dict.fromkeys(proxy for name in names for proxy in SCORES[name].proxies))
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task(f"scoring {'pruned' if pruned else 'published'} networks")
-            values = values_of(
-                cells, proxies, store, pruned=pruned, workers=options.workers,
-                tell=lambda done, total: progress.update(bar, completed=done, total=total),
-            )  # fmt: skip
+            tell = partial(_tell, progress, bar)
+            values = values_of(cells, proxies, store, pruned=pruned, workers=options.workers, tell=tell)
         for name in names:
             label = "default_score" if name == "default" else f"{name}_pruned" if pruned and name in PUBLISHED else name
             rank = default_score if name == "default" else _ranking(name)
             rows[label] = Scored(values, rank, timed_ms(sample, SCORES[name].proxies, pruned))
     return rows
+
+
+def _tell(progress: Progress, bar: TaskID, done: int, total: int) -> None:
+    progress.update(bar, completed=done, total=total)
 
 
 def _ranking(name: str) -> Callable[[Sequence[Values]], Floats]:

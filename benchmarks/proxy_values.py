@@ -27,6 +27,7 @@ from search_spaces import Classification
 from search_spaces.blocks import BLOCKS
 from search_spaces.builder import Builder
 from search_spaces.graph import Graph
+from search_spaces.task import classifier
 from search_spaces.torch_network import TorchNetwork
 
 COMPARED = {
@@ -38,6 +39,13 @@ COMPARED = {
     "aznasrepo_jacov": "jacov",
     "aznasrepo_snip": "snip",
     "aznasrepo_synflow": "synflow",
+    "foresight_fisher": "fisher",
+    "foresight_grasp": "grasp",
+    "aznasrepo_zico": "zico",
+    "aznasrepo_expressivity": "expressivity",
+    "aznasrepo_progressivity": "progressivity",
+    "aznasrepo_trainability": "trainability",
+    "swap_default_init": "swap",
 }
 """Reference value to our proxy. ``synflow`` is compared as a flow, that is exp of ours."""
 
@@ -48,10 +56,10 @@ def reference_graph(cfg: dict[str, Any]) -> Graph:
     x = b.block("stem", BLOCKS["conv_bn_act"].function, b.inputs[0], cfg["stem"], 3, 2, "relu")
     for stage, (expand, channels, layers, stride, kernel) in enumerate(cfg["stages_t_c_n_s_k"], 1):
         for layer in range(1, layers + 1):
-            arguments = (channels, kernel, expand, stride if layer == 1 else 1, 0.0, "relu")
+            arguments = (channels, kernel, float(expand), stride if layer == 1 else 1, "none", "relu")
             x = b.block(f"stage{stage}.layer{layer}", BLOCKS["inverted_residual"].function, x, *arguments)
     x = b.block("head", BLOCKS["conv_bn_act"].function, x, cfg["head"], 1, 1, "relu")
-    return b.build(Classification(10).attach(b, x))
+    return b.build(Classification(10).attach(b, x, classifier))
 
 
 def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
@@ -63,20 +71,23 @@ def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
     torch.manual_seed(0)
     network = TorchNetwork(graph)
     checksum = sum(float(p.detach().double().abs().sum()) for p in network.parameters())
-    passes = ("forward", "gradients", "jacobian", "synflow")
+    again = torch.randn(16, 3, 64, 64, generator=generator), torch.randint(0, 10, (16,), generator=generator)
+    both = torch.cat([images, again[0]]), torch.cat([labels, again[1]])
+    passes = {p for facts in PROXIES.values() for p in facts.passes}
     values: dict[str, float | None] = {
         "params": graph.params,
         "macs": graph.macs,
         "weight_checksum": checksum,
         "input_checksum": float(images.double().sum()),
     }
-    for family in ("foresight", "aznasrepo"):
+    values["aznasrepo_zico"] = compute(["zico"], Passes(network, *both, ["halves"]))["zico"]
+    for family in ("foresight", "swap", "aznasrepo"):
         if family == "aznasrepo":
             torch.manual_seed(7)
             initialise(network)
         own = compute(tuple(PROXIES), Passes(network, images, labels, passes))
         for reference, proxy in COMPARED.items():
-            if reference.startswith(family):
+            if reference.startswith(family) and reference not in values:
                 value = own[proxy]
                 values[reference] = math.exp(value) if proxy == "synflow" and value is not None else value
     return values

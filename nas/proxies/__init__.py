@@ -5,7 +5,10 @@ from typing import Literal, NamedTuple
 
 from search_spaces.errors import UnknownName, nearest
 
-Pass = Literal["forward", "codes", "features", "covariances", "gradients", "jacobian", "signs", "synflow"]
+Pass = Literal[
+    "forward", "codes", "features", "covariances", "gradients", "jacobian", "signs", "activation_gradients", "hessian",
+    "halves", "synflow",
+]  # fmt: skip
 Need = Literal["labels", "relu", "blocks"]
 
 
@@ -37,7 +40,7 @@ PROXIES: Mapping[str, ProxyFacts] = {
     "naswot": ProxyFacts(
         "how differently a batch of images activates the ReLUs",
         "Mellor et al. 2021, arXiv:2006.04647",
-        ("codes",),
+        ("forward", "codes"),
         ("relu",),
         "nas.proxies.naswot:naswot",
     ),
@@ -62,6 +65,34 @@ PROXIES: Mapping[str, ProxyFacts] = {
         (),
         "nas.proxies.jacov:jacov",
         initialisations=3,  # one says little: the order of two networks often changes with it
+    ),
+    "fisher": ProxyFacts(
+        "how much the loss feels the loss of each channel",
+        "Turner et al. 2020, arXiv:1906.04113",
+        ("forward", "activation_gradients"),
+        ("labels",),
+        "nas.proxies.fisher:fisher",
+    ),
+    "grasp": ProxyFacts(
+        "how much each weight adds to the flow of gradients",
+        "Wang et al. 2020, arXiv:2002.07376",
+        ("forward", "hessian"),
+        ("labels",),
+        "nas.proxies.grasp:grasp",
+    ),
+    "zico": ProxyFacts(
+        "how alike the gradients of two batches are",
+        "Li et al. 2023, arXiv:2301.11300",
+        ("halves",),
+        ("labels",),
+        "nas.proxies.zico:zico",
+    ),
+    "swap": ProxyFacts(
+        "how many patterns of on and off the units have over a batch",
+        "Peng et al. 2024, arXiv:2403.04161",
+        ("forward", "codes"),
+        ("relu",),
+        "nas.proxies.swap:swap",
     ),
     "depth": ProxyFacts("convolution and linear layers", "", (), (), "nas.proxies.size:depth"),
     "expressivity": ProxyFacts(

@@ -32,7 +32,7 @@ def trainability(passes: Passes) -> float:
 
 def _entropies(passes: Passes) -> list[float]:
     found = []
-    for features in passes.forward.features:
+    for features in passes.features:
         values = torch.linalg.eigvalsh(channel_covariance(features)).clamp(min=0)
         shares = values / values.sum().clamp(min=1e-30)
         found.append(float(-(shares * (shares + 1e-8).log()).sum()))

@@ -11,7 +11,7 @@ def intrain(passes: Passes) -> float:
     (tr C)² / tr C² is the participation ratio, an effective number of dimensions. -inf where an output is constant.
     """
     total = 0.0
-    for covariance in passes.forward.covariances:
+    for covariance in passes.covariances:
         squares = float((covariance * covariance).sum())
         if squares <= 0:
             return -math.inf

@@ -12,7 +12,7 @@ def naswot(passes: Passes) -> float:
     norm uses the batch. -inf if two images share their code; nan without an activation that has a
     threshold. Source: Mellor et al. 2021, arXiv:2006.04647, equation 2.
     """
-    codes = passes.forward.codes
+    codes = passes.codes
     if not codes:
         return float("nan")
     kernel = np.zeros((len(codes[0]),) * 2)

@@ -3,7 +3,7 @@
 The network runs in train mode: batch norm uses the batch, as in the reference code of every proxy here.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from itertools import pairwise
@@ -21,6 +21,11 @@ from search_spaces.torch_network import TorchNetwork
 THRESHOLDS = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "squared_relu", "star_relu"})
 """Activations whose input's sign says whether the unit is on."""
 NORMS = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "response_norm", "l2_norm"})
+CONVOLUTIONS = frozenset({"conv", "spaced_conv"})
+LAYERS = CONVOLUTIONS | {"linear"}
+BACKWARD = frozenset({"gradients", "jacobian", "signs", "hessian", "activation_gradients"})
+"""Passes that go back through the forward pass."""
+HEAD = "head"
 LINEARISED = THRESHOLDS | NORMS
 """What the synflow pass bypasses. A norm over channels would cut off the flow of an even input."""
 
@@ -28,9 +33,7 @@ LINEARISED = THRESHOLDS | NORMS
 class Forward(NamedTuple):
     """``images`` (n, c, h, w) as a leaf that collects gradients, ``logits`` (n, classes), and what was looked at.
 
-    ``codes``: one (n, units) tensor of booleans for each activation of ``THRESHOLDS``, in order of execution.
-    ``features``: the outputs (n, c, h, w) of the network's blocks in order, still part of the graph of gradients.
-    ``covariances``: for each convolution the (c, c) covariance of its output's channels over batch and positions.
+    Each of the rest is empty where no wanted pass reads it.
     """
 
     images: Tensor
@@ -38,6 +41,7 @@ class Forward(NamedTuple):
     codes: tuple[Tensor, ...]
     features: tuple[Tensor, ...]
     covariances: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 class Flow(NamedTuple):
@@ -61,7 +65,6 @@ class Passes:
         self._images = images
         self._labels = labels
         self._wanted = frozenset(wanted)
-        self._backward = bool(self._wanted & {"gradients", "jacobian", "signs"})
 
     @property
     def graph(self) -> Graph:
@@ -69,34 +72,92 @@ class Passes:
 
     @cached_property
     def forward(self) -> Forward:
-        """One forward pass of the batch; the activations' inputs are looked at on the way."""
+        """One forward pass of the batch; what the wanted passes read is looked at on the way."""
         self.runs.append("forward")
+        images = self._images.clone(memory_format=torch.preserve_format).requires_grad_()
         codes: list[Tensor] = []
         features: list[Tensor] = []
         covariances: list[Tensor] = []
-        images = self._images.clone(memory_format=torch.preserve_format).requires_grad_()
+        outputs: list[Tensor] = []
+        nodes = self.graph.nodes
         with ExitStack() as hooks:
             if "codes" in self._wanted:
-                for node in self.graph.nodes:
-                    if node.op in THRESHOLDS:
-                        hook = _module(self.network, node).register_forward_pre_hook(
-                            lambda _, inputs: codes.append((inputs[0].detach() > 0).flatten(1))
-                        )
-                        hooks.callback(hook.remove)
-            if {"features", "signs"} & self._wanted:
-                for node in block_outputs(self.graph):
-                    hook = _module(self.network, node).register_forward_hook(lambda _, __, out: features.append(out))
-                    hooks.callback(hook.remove)
+                self._before(hooks, [n for n in nodes if n.op in THRESHOLDS], lambda x: codes.append(_on(x)))
+            if self._wanted & {"features", "signs"}:
+                self._after(hooks, block_outputs(self.graph), features.append)
             if "covariances" in self._wanted:
-                for node in self.graph.nodes:
-                    if node.op in ("conv", "spaced_conv"):
-                        hook = _module(self.network, node).register_forward_hook(
-                            lambda _, __, out: covariances.append(channel_covariance(out))
-                        )
-                        hooks.callback(hook.remove)
-            with torch.set_grad_enabled(self._backward):
+                convolutions = [n for n in nodes if n.op in CONVOLUTIONS]
+                self._after(hooks, convolutions, lambda y: covariances.append(channel_covariance(y)))
+            if "activation_gradients" in self._wanted:
+                self._after(hooks, [n for n in nodes if n.op in LAYERS], outputs.append)
+            with torch.set_grad_enabled(bool(self._wanted & BACKWARD)):
                 logits = self.network.train()(images)
-        return Forward(images, logits, tuple(codes), tuple(features), tuple(covariances))
+        return Forward(images, logits, tuple(codes), tuple(features), tuple(covariances), tuple(outputs))
+
+    def _before(self, hooks: ExitStack, nodes: Sequence[Node], see: Callable[[Tensor], object]) -> None:
+        """``see`` is given the first input of each node."""
+        for node in nodes:
+            hook = _module(self.network, node).register_forward_pre_hook(lambda _, inputs: see(inputs[0]) and None)
+            hooks.callback(hook.remove)
+
+    def _after(self, hooks: ExitStack, nodes: Sequence[Node], see: Callable[[Tensor], object]) -> None:
+        """``see`` is given the output of each node."""
+        for node in nodes:
+            hook = _module(self.network, node).register_forward_hook(lambda _, __, output: see(output) and None)
+            hooks.callback(hook.remove)
+
+    @cached_property
+    def codes(self) -> tuple[Tensor, ...]:
+        """One (n, units) tensor of booleans for each activation of ``THRESHOLDS``, in order; reads ``forward``."""
+        self.runs.append("codes")
+        return self.forward.codes
+
+    @cached_property
+    def features(self) -> tuple[Tensor, ...]:
+        """The outputs (n, c, h, w) of the network's outermost blocks, in order; reads ``forward``."""
+        self.runs.append("features")
+        return self.forward.features
+
+    @cached_property
+    def covariances(self) -> tuple[Tensor, ...]:
+        """The (c, c) covariance over batch and positions of every convolution's output; reads ``forward``."""
+        self.runs.append("covariances")
+        return self.forward.covariances
+
+    @cached_property
+    def activation_gradients(self) -> list[tuple[Tensor, Tensor]]:
+        """The output of every convolution and linear layer and the loss's gradient there; reads ``forward``."""
+        forward = self.forward
+        self.runs.append("activation_gradients")
+        loss = F.cross_entropy(forward.logits, self._labels)
+        found = torch.autograd.grad(loss, forward.outputs, retain_graph=True, allow_unused=True, materialize_grads=True)
+        return [(output.detach(), gradient) for output, gradient in zip(forward.outputs, found, strict=True)]
+
+    @cached_property
+    def hessian(self) -> list[Flow]:
+        """Every convolution and linear weight with the Hessian of the loss times the gradient; reads ``forward``."""
+        forward = self.forward
+        self.runs.append("hessian")
+        weights = layer_weights(self.network)
+        loss = F.cross_entropy(forward.logits, self._labels)
+        once = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
+        total = sum(((g.detach() * g).sum() for g in once), torch.zeros(()))
+        return (
+            _flows(total, weights) if total.requires_grad else [Flow(w.detach(), torch.zeros_like(w)) for w in weights]
+        )
+
+    @cached_property
+    def halves(self) -> list[tuple[Tensor, Tensor]]:
+        """Every convolution and linear weight's gradients of the loss on either half of the batch."""
+        self.runs.append("halves")
+        weights = layer_weights(self.network)
+        middle = len(self._images) // 2
+        found = []
+        for part in (slice(None, middle), slice(middle, None)):
+            logits = self.network.train()(self._images[part])
+            flows = _flows(F.cross_entropy(logits, self._labels[part]), weights)
+            found.append([flow.gradient for flow in flows])
+        return list(zip(*found, strict=True))
 
     @cached_property
     def gradients(self) -> list[Flow]:
@@ -123,9 +184,9 @@ class Passes:
 
         g_out is random signs at a block's output, g_in their gradient at the output of the block before; where the
         resolution falls, g_in's positions become channels. A (c_in, c_out) matrix for each pair of successive blocks
-        of which the later depends on the earlier; reads ``forward``. Source: Lee and Ham 2024, section 3.2.
+        of which the later depends on the earlier; reads ``features``. Source: Lee and Ham 2024, section 3.2.
         """
-        features = self.forward.features
+        features = self.features
         self.runs.append("signs")
         found: list[Tensor] = []
         drawn: dict[tuple[int, ...], Tensor] = {}
@@ -161,11 +222,19 @@ class Passes:
 
 
 def block_outputs(graph: Graph) -> list[Node]:
-    """The last node of each of the network's outermost blocks whose output has positions; empty blocks have none."""
+    """The last node of each of the network's outermost blocks whose output has positions; empty blocks have none.
+
+    The head, which only widens the features for the classifier, is none of them, as in the code of AZ-NAS.
+    """
     nodes = {node.name: node for node in graph.nodes}
-    blocks = ((item.name, item.op.output_names) for item in graph.items if isinstance(item.op, Graph))
+    blocks = [(i.name, i.op.output_names) for i in graph.items if isinstance(i.op, Graph) and i.name != HEAD]
     ends = (f"{name}.{outputs[-1]}" for name, outputs in blocks if outputs)
     return [nodes[name] for name in ends if name in nodes and len(nodes[name].shape) == 3]
+
+
+def _on(x: Tensor) -> Tensor:
+    """Which units are on, (n, units)."""
+    return (x.detach() > 0).flatten(1)
 
 
 def channel_covariance(features: Tensor) -> Tensor:
@@ -182,9 +251,7 @@ def _positions(x: Tensor) -> Tensor:
 
 def layer_weights(network: TorchNetwork) -> list[nn.Parameter]:
     """The weights of all convolution and linear layers, shared ones once, in order of execution."""
-    entries = dict.fromkeys(
-        node.weights for node in network.graph.nodes if node.op in ("conv", "spaced_conv", "linear")
-    )
+    entries = dict.fromkeys(node.weights for node in network.graph.nodes if node.op in LAYERS)
     return [network.get_parameter(f"{entry}.weight") for entry in entries]
 
 
