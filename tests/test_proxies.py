@@ -15,13 +15,13 @@ from nas.proxies.compute import compute, score_architecture
 from nas.proxies.passes import Passes
 from nas.scores import SCORES
 from search_spaces import SPACES, get_space
-from search_spaces.builder import Builder
+from search_spaces.builder import Builder, Value
 from search_spaces.errors import UnknownName
 from search_spaces.graph import Graph
 from search_spaces.torch_network import TorchNetwork, load_numpy_weights
 
 ALL = tuple(PROXIES)
-EVERY_PASS = ("forward", "gradients", "jacobian", "synflow")
+EVERY_PASS = tuple(dict.fromkeys(p for facts in PROXIES.values() for p in facts.passes))
 
 
 def linear_chain(activation: str | None = None, norm: bool = False) -> Graph:
@@ -121,6 +121,96 @@ def test_snip_and_grad_norm_equal_autograd_written_out() -> None:
     assert values["grad_norm"] == pytest.approx(expected_norm, rel=1e-4)
 
 
+def test_fisher_and_grasp_equal_autograd_written_out() -> None:
+    images, labels = torch.randn(5, 2, 1, 1, generator=torch.Generator().manual_seed(3)), torch.tensor([0, 1, 1, 0, 1])
+    network = TorchNetwork(linear_chain())
+    first = network.get_parameter("first.weight").detach()[:, :, 0, 0].requires_grad_()
+    last, bias = network.get_parameter("last.weight").detach().requires_grad_(), network.get_parameter("last.bias")
+    hidden = images.flatten(1) @ first.T
+    logits = hidden @ last.T + bias.detach()
+    loss = F.cross_entropy(logits, labels)
+    at_hidden, at_logits = torch.autograd.grad(loss, [hidden, logits], retain_graph=True)
+    fisher = sum(0.5 * (a * g).square().mean(0).sum() for a, g in ((hidden, at_hidden), (logits, at_logits)))
+    once = torch.autograd.grad(loss, [first, last], create_graph=True)
+    twice = torch.autograd.grad(sum((g.detach() * g).sum() for g in once), [first, last])
+    grasp = -sum((w * h).sum() for w, h in zip((first, last), twice, strict=True))
+    values = compute(["fisher", "grasp"], passes_of(network, images, labels.tolist()))
+    assert values["fisher"] == pytest.approx(fisher.item(), rel=1e-4)
+    assert values["grasp"] == pytest.approx(grasp.item(), rel=1e-4)
+
+
+def test_zico_of_known_gradients() -> None:
+    passes = Passes.__new__(Passes)
+    # of the three weights: mean |g| 2, deviation 1; 1 and 2 (signs differ: the deviation is that of g); equal, no part
+    pairs = [(torch.tensor([1.0, 1.0, 5.0]), torch.tensor([3.0, -1.0, 5.0]))]
+    passes.__dict__["halves"] = [*pairs, (torch.zeros(4), torch.zeros(4))]
+    assert import_module("nas.proxies.zico").zico(passes) == pytest.approx(math.log(2 / 1 + 1 / 1))
+
+
+def test_swap_counts_different_patterns() -> None:
+    # the identity hands the images to the activation: units are on for images 0, 1 and for image 0
+    network = with_weights(linear_chain("relu"), first_weight=[1, 0, 0, 1])
+    images = torch.tensor([[3.0, 9.0], [2.0, -1.0], [-4.0, -2.0]]).reshape(3, 2, 1, 1)
+    assert compute(["swap"], passes_of(network, images, [0, 1, 0]))["swap"] == 2
+    both = torch.tensor([[3.0, 9.0], [-2.0, -1.0], [-4.0, -2.0]]).reshape(3, 2, 1, 1)
+    assert compute(["swap"], passes_of(network, both, [0, 1, 0]))["swap"] == 1
+
+
+def doubled(b: Builder, x: Value, factor_name: str) -> Value:
+    return b.conv(factor_name, x, 2, 1)
+
+
+def two_blocks(second: list[float]) -> TorchNetwork:
+    """Two blocks of a pointwise convolution on 2 channels, the first one the identity."""
+    b = Builder([(2, 4, 4)])
+    x = b.block("stage1", doubled, b.inputs[0], "conv")
+    x = b.block("stage2", doubled, x, "conv")
+    graph = b.build(b.linear("last", b.op("flat", "flatten", b.op("pool", "global_avg_pool", x)), 2))
+    return with_weights(graph, stage1_conv_weight=[1, 0, 0, 1], stage2_conv_weight=second)
+
+
+def test_the_terms_of_az_nas_of_two_blocks() -> None:
+    # channels without correlation and of equal variance: the spectrum is flat, its entropy log 2
+    grid = torch.tensor([1.0, -1.0]).repeat(8).reshape(4, 4)
+    images = torch.stack([grid, grid.T]).repeat(3, 1, 1, 1)
+    passes = passes_of(two_blocks([1, 0, 0, 1]), images, [0, 1, 0])
+    values = compute(["expressivity", "progressivity"], passes)
+    assert values["expressivity"] == pytest.approx(2 * math.log(2), abs=1e-5)
+    assert values["progressivity"] == pytest.approx(0, abs=1e-5)
+    # both channels equal: one direction, entropy 0
+    flat = compute(["expressivity", "progressivity"], passes_of(two_blocks([1, 0, 1, 0]), images, [0, 1, 0]))
+    assert flat["expressivity"] == pytest.approx(math.log(2), abs=1e-5)
+    assert flat["progressivity"] == pytest.approx(-math.log(2), abs=1e-5)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, 0.0), (2.0, 2 - 2 - 1 / 2), (0.25, 2 - 0.25 - 4)])
+def test_trainability_falls_with_the_change_of_the_gradient(factor: float, expected: float) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(64, 2, 4, 4)
+    passes = passes_of(two_blocks([factor, 0, 0, factor]), images, [0] * 64)
+    # signs of 64 · 16 positions are nearly uncorrelated
+    assert compute(["trainability"], passes)["trainability"] == pytest.approx(
+        expected, abs=0.1 * factor + 0.4 / factor * 0.1
+    )
+
+
+def test_what_needs_blocks_is_none_without_any() -> None:
+    network = TorchNetwork(linear_chain("relu"))
+    needing = [name for name, facts in PROXIES.items() if "blocks" in facts.needs]
+    assert len(needing) == 3
+    values = compute(needing, passes_of(network, torch.randn(4, 2, 1, 1), [0, 1, 0, 1]))
+    assert set(values.values()) == {None}
+
+
+def test_intrain_counts_dimensions() -> None:
+    # the identity: two channels of equal variance and no correlation are two dimensions, equal channels are one
+    network = with_weights(linear_chain(), first_weight=[1, 0, 0, 1])
+    square = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]).reshape(4, 2, 1, 1)
+    assert compute(["intrain"], passes_of(network, square, [0, 1, 0, 1]))["intrain"] == pytest.approx(math.log(2))
+    line = torch.tensor([[1.0, 1], [-1, -1], [2, 2], [-2, -2]]).reshape(4, 2, 1, 1)
+    assert compute(["intrain"], passes_of(network, line, [0, 1, 0, 1]))["intrain"] == pytest.approx(0, abs=1e-6)
+
+
 def jacov_of(jacobian: np.ndarray) -> float:
     passes = Passes.__new__(Passes)
     passes.__dict__["jacobian"] = torch.tensor(jacobian)
@@ -151,10 +241,14 @@ def test_the_jacobian_is_the_gradient_of_the_sum_of_logits() -> None:
     assert passes.jacobian.tolist() == [[54, 80]] * 3
 
 
+def layer(b: Builder, x: Value) -> Value:
+    return b.op("act", "relu", b.batch_norm("bn", b.conv("conv", x, 16, 1)))
+
+
 def small_network() -> tuple[TorchNetwork, torch.Tensor]:
-    """Sixteen units, so that six images differ in their codes."""
+    """Sixteen units a block, so that six images differ in their codes."""
     b = Builder([(2, 1, 1)])
-    x = b.op("act", "relu", b.batch_norm("bn", b.conv("first", b.inputs[0], 16, 1)))
+    x = b.block("stage2", layer, b.block("stage1", layer, b.inputs[0]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = TorchNetwork(b.build(b.linear("last", b.op("flat", "flatten", x), 2)))
@@ -176,7 +270,7 @@ def test_every_pass_runs_once_for_all_proxies() -> None:
     passes = passes_of(network, images, [0, 1] * 3)
     values = compute(ALL * 2, passes)
     assert sorted(passes.runs) == sorted(EVERY_PASS)
-    assert len(forwards) == 2  # one on the batch, one for synflow
+    assert len(forwards) == 4  # one on the batch, one on each half of it, one for synflow
     assert all(value is not None for value in values.values())
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.proxies import PROXIES
-from nas.scores import SCORES, get_score_facts, ranks, score_values
+from nas.scores import SCORES, default_score, get_score_facts, ranks, score_values
 from search_spaces.errors import UnknownName
 
 
@@ -23,17 +23,24 @@ def test_ranks_equal_a_count_of_pairs(values: list[float | None]) -> None:
     assert ranks(values).tolist() == expected
 
 
-def test_default_is_the_mean_rank_of_three() -> None:
+def test_an_ensemble_is_the_geometric_mean_of_ranks() -> None:
     networks = [
-        {"naswot": 10.0, "synflow": 5.0, "params": 300.0},
-        {"naswot": 20.0, "synflow": None, "params": 200.0},
-        {"naswot": 30.0, "synflow": 7.0, "params": 100.0},
+        {"expressivity": 10.0, "progressivity": 5.0, "trainability": -3.0, "macs": 300.0},
+        {"expressivity": 20.0, "progressivity": None, "trainability": -2.0, "macs": 200.0},
+        {"expressivity": 30.0, "progressivity": 7.0, "trainability": -1.0, "macs": 100.0},
     ]
-    assert score_values("default", networks) == pytest.approx([(1 + 2 + 3) / 9, (2 + 1 + 2) / 9, (3 + 3 + 1) / 9])
+    ranks_of = [(1, 2, 1, 3), (2, 1, 2, 2), (3, 3, 3, 1)]
+    assert score_values("az_nas", networks) == pytest.approx([math.prod(r) ** (1 / 4) / 3 for r in ranks_of])
+
+
+def test_the_default_score_is_the_score_of_that_name() -> None:
+    rng = np.random.default_rng(0)
+    networks = [{name: float(rng.normal()) for name in SCORES["default"].proxies} for _ in range(9)]
+    assert default_score(networks).tolist() == score_values("default", networks).tolist()
 
 
 def test_a_missing_proxy_ranks_with_none() -> None:
-    assert score_values("snip", [{"snip": 1.0}, {}, {"snip": None}]).tolist() == [1.0, 0.5, 0.5]
+    assert score_values("snip", [{"snip": 1.0}, {}, {"snip": None}]) == pytest.approx([1.0, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("score", list(SCORES))
@@ -44,12 +51,12 @@ def test_every_score_is_in_range_and_rises_with_its_proxies(score: str) -> None:
     networks = [{name: float(i) for name in names} for i in rng.permutation(20)]
     values = score_values(score, networks)
     assert (values > 0).all()
-    assert values.max() == 1
+    assert values.max() == pytest.approx(1)
     assert (np.argsort(values) == np.argsort([network[names[0]] for network in networks])).all()
 
 
 def test_every_proxy_is_a_score_and_nothing_scores_nothing() -> None:
-    assert set(PROXIES) | {"default"} == set(SCORES)
+    assert set(PROXIES) | {"default", "az_nas"} == set(SCORES)
     assert score_values("default", []).shape == (0,)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from nas.datasets import load_dataset
 from nas.jobs import ScoreJob, ScoreResult
-from nas.proxies import get_proxy_facts
-from nas.proxies.passes import Passes
+from nas.proxies import ProxyFacts, get_proxy_facts
+from nas.proxies.passes import GraphOnly, Passes
 from nas.training.images import to_size
 from nas.training.network import channels_last, job_graph, network_seed, one_thread, seeded
 from search_spaces.errors import NasError
@@ -31,6 +31,8 @@ def score_architecture(job: ScoreJob) -> ScoreResult:
     architecture that cannot be built is a result with ``error``. Raises: UnknownName for an unknown proxy.
     """
     started = time.perf_counter()
+    for name in job.proxies:
+        get_proxy_facts(name)
     try:
         arch, graph = job_graph(job.space, job.architecture, job.dataset)
         images, labels = probe_batch(job.dataset, graph.inputs[0][1:], job.seed)
@@ -49,20 +51,31 @@ def score_graph(
     seed gives the same values. Raises: UnknownName.
     """
     facts = {name: get_proxy_facts(name) for name in proxies}
-    found: dict[str, list[float]] = {name: [] for name in proxies}
-    with one_thread(), seeded(seed):
-        network = channels_last(TorchNetwork(graph))
-        for number in range(max((each.initialisations for each in facts.values()), default=0)):
+    values = dict(compute([name for name, each in facts.items() if not each.passes], GraphOnly(graph)))
+    if reading := {name: each for name, each in facts.items() if each.passes}:
+        values |= _mean_values(graph, images, labels, reading, seed)
+    return {name: values[name] for name in proxies}
+
+
+def _mean_values(
+    graph: Graph, images: Tensor, labels: Tensor, facts: Mapping[str, ProxyFacts], seed: int
+) -> dict[str, float | None]:
+    found: dict[str, list[float]] = {name: [] for name in facts}
+    with one_thread():
+        with seeded(seed):
+            network = channels_last(TorchNetwork(graph))
+        for number in range(max(each.initialisations for each in facts.values())):
             names = [name for name, each in facts.items() if each.initialisations > number]
-            initialise(network)
-            passes = Passes(network, images, labels, {p for name in names for p in facts[name].passes})
-            for name, value in compute(names, passes).items():
-                if value is not None:
-                    found[name].append(value)
+            with seeded(seed + number):  # so that a proxy's value is the same whatever else is read
+                initialise(network)
+                passes = Passes(network, images, labels, {p for name in names for p in facts[name].passes})
+                for name, value in compute(names, passes).items():
+                    if value is not None:
+                        found[name].append(value)
     return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
-def compute(proxies: Sequence[str], passes: Passes) -> Mapping[str, float | None]:
+def compute(proxies: Sequence[str], passes: Passes | GraphOnly) -> Mapping[str, float | None]:
     """The named proxies at one initialisation, None where not finite. Raises: UnknownName."""
     values: dict[str, float | None] = {}
     for name in proxies:

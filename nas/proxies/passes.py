@@ -25,7 +25,7 @@ CONVOLUTIONS = frozenset({"conv", "spaced_conv"})
 LAYERS = CONVOLUTIONS | {"linear"}
 BACKWARD = frozenset({"gradients", "jacobian", "signs", "hessian", "activation_gradients"})
 """Passes that go back through the forward pass."""
-HEAD = "head"
+AFTER_STAGES = frozenset({"head", "last"})
 LINEARISED = THRESHOLDS | NORMS
 """What the synflow pass bypasses. A norm over channels would cut off the flow of an even input."""
 
@@ -42,6 +42,12 @@ class Forward(NamedTuple):
     features: tuple[Tensor, ...]
     covariances: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+
+class GraphOnly(NamedTuple):
+    """What a proxy reads that names no pass."""
+
+    graph: Graph
 
 
 class Flow(NamedTuple):
@@ -224,10 +230,15 @@ class Passes:
 def block_outputs(graph: Graph) -> list[Node]:
     """The last node of each of the network's outermost blocks whose output has positions; empty blocks have none.
 
-    The head, which only widens the features for the classifier, is none of them, as in the code of AZ-NAS.
+    What follows the last stage (``AFTER_STAGES``) only fits features to the classifier, and is none of them, as in the
+    code of AZ-NAS.
     """
     nodes = {node.name: node for node in graph.nodes}
-    blocks = [(i.name, i.op.output_names) for i in graph.items if isinstance(i.op, Graph) and i.name != HEAD]
+    blocks = [
+        (i.name, i.op.output_names)
+        for i in graph.items
+        if isinstance(i.op, Graph) and i.name.split(".")[0] not in AFTER_STAGES
+    ]
     ends = (f"{name}.{outputs[-1]}" for name, outputs in blocks if outputs)
     return [nodes[name] for name in ends if name in nodes and len(nodes[name].shape) == 3]
 
