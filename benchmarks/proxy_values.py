@@ -20,13 +20,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from nas.proxies import PROXIES
+from nas.proxies import PROXIES, Pass
 from nas.proxies.compute import compute, initialise
 from nas.proxies.passes import Passes
 from search_spaces import Classification
 from search_spaces.blocks import BLOCKS
 from search_spaces.builder import Builder
 from search_spaces.graph import Graph
+from search_spaces.task import classifier
 from search_spaces.torch_network import TorchNetwork
 
 COMPARED = {
@@ -48,10 +49,10 @@ def reference_graph(cfg: dict[str, Any]) -> Graph:
     x = b.block("stem", BLOCKS["conv_bn_act"].function, b.inputs[0], cfg["stem"], 3, 2, "relu")
     for stage, (expand, channels, layers, stride, kernel) in enumerate(cfg["stages_t_c_n_s_k"], 1):
         for layer in range(1, layers + 1):
-            arguments = (channels, kernel, expand, stride if layer == 1 else 1, 0.0, "relu")
+            arguments = (channels, kernel, float(expand), stride if layer == 1 else 1, "none", "relu")
             x = b.block(f"stage{stage}.layer{layer}", BLOCKS["inverted_residual"].function, x, *arguments)
     x = b.block("head", BLOCKS["conv_bn_act"].function, x, cfg["head"], 1, 1, "relu")
-    return b.build(Classification(10).attach(b, x))
+    return b.build(Classification(10).attach(b, x, classifier))
 
 
 def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
@@ -63,7 +64,7 @@ def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
     torch.manual_seed(0)
     network = TorchNetwork(graph)
     checksum = sum(float(p.detach().double().abs().sum()) for p in network.parameters())
-    passes = ("forward", "gradients", "jacobian", "synflow")
+    passes: tuple[Pass, ...] = ("forward", "gradients", "jacobian", "synflow")
     values: dict[str, float | None] = {
         "params": graph.params,
         "macs": graph.macs,
