@@ -63,7 +63,7 @@ class Timings:
 def mean_of(rounds: Sequence[Timings]) -> Timings:
     """All rounds as one, each brought to the level of all: geometric means without the ends.
 
-    One round in fifty has a network that is 20 % off, until it is loaded again.
+    One load in thirty is more than 10 % off.
     """
     logs = np.log([each.ms for each in rounds])
     levels = np.median(logs - logs.mean(axis=0), axis=1, keepdims=True)
