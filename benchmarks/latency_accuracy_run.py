@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from math import exp, log
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -33,13 +35,14 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """Networks of a space, by the text of their architectures, and how they are timed."""
+    """Networks of a space, by the text of their architectures, how many copies of each, and how they are timed."""
 
     space: str
     device: str
     input_shape: tuple[int, ...]
     classes: int
     architectures: tuple[str, ...]
+    copies: tuple[int, ...]
     effort: Effort
     seed: int
 
@@ -60,7 +63,7 @@ class Timings:
 def mean_of(rounds: Sequence[Timings]) -> Timings:
     """All rounds as one, each brought to the level of all: geometric means without the ends.
 
-    One round in fifty has a network that is 20 % off, until it is loaded again.
+    One load in thirty is more than 10 % off.
     """
     logs = np.log([each.ms for each in rounds])
     levels = np.median(logs - logs.mean(axis=0), axis=1, keepdims=True)
@@ -151,17 +154,19 @@ def read_timings(job: Job, folder: Path, name: str) -> Timings | None:
 def time_job(job: Job, files: Path, should_stop: Callable[[], bool] = lambda: False) -> list[float]:
     """Times the networks of a job in an order of its own: milliseconds in the order of the job.
 
-    Chunks are brought to one level of the references.
+    Chunks are brought to one level of the references; copies of a network are each loaded, and their mean counts.
     """
     space, task = get_space(job.space), Task(job.input_shape, Classification(job.classes))
     graphs = [deploy(space.graph(space.from_string(text), task))[0] for text in job.architectures]
-    order = np.random.default_rng(job.seed).permutation(len(graphs))
+    order = np.random.default_rng(job.seed).permutation(np.repeat(np.arange(len(graphs)), job.copies)).tolist()
     workloads = [Workload(graphs[i]) for i in order]
     timer = timer_of(parse_device(job.device), files)
     timed = time_workloads(workloads, timer, effort=job.effort, seed=job.seed, should_stop=should_stop)
     level = level_of(timed)
-    found = {i: each.at(level).value for i, each in zip(order.tolist(), timed, strict=True)}
-    return [found[i] for i in range(len(graphs))]
+    logs: list[list[float]] = [[] for _ in graphs]
+    for i, each in zip(order, timed, strict=True):
+        logs[i].append(log(each.at(level).value))
+    return [exp(mean(of)) for of in logs]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -184,7 +189,7 @@ def _digest(text: str) -> str:
 
 def _read_job(path: Path) -> Job:
     data = json.loads(path.read_text(encoding="utf-8"))
-    data |= {"input_shape": tuple(data["input_shape"]), "architectures": tuple(data["architectures"])}
+    data |= {name: tuple(data[name]) for name in ("input_shape", "architectures", "copies")}
     return Job(**data | {"effort": Effort(**data["effort"])})
 
 

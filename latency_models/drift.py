@@ -12,6 +12,7 @@ LEAST_FOR_OFFSET = 8
 _SWEEPS = 30
 _HUBER = 2.2  # in median absolute deviations; what is further off counts less
 _RESOLUTION = 1e-4
+_MOST = 0.25  # of a time, that an offset may be
 
 
 class Drift(NamedTuple):
@@ -21,16 +22,16 @@ class Drift(NamedTuple):
     offset_ms: float
 
     def apply(self, then_ms: ArrayLike) -> NDArray[np.float64]:
-        """What takes ``then_ms`` before takes this after; at least half of what the factor alone gives."""
-        then = np.asarray(then_ms, dtype=np.float64)
-        found: NDArray[np.float64] = np.maximum(self.factor * then + self.offset_ms, 0.5 * self.factor * then)
+        """What took ``then_ms`` takes this. The offset is at most a part of it: it says nothing of far faster calls."""
+        slower = self.factor * np.asarray(then_ms, dtype=np.float64)
+        found: NDArray[np.float64] = slower + np.clip(self.offset_ms, -_MOST * slower, _MOST * slower)
         return found
 
     def undo(self, now_ms: ArrayLike) -> NDArray[np.float64]:
         """The inverse of ``apply``."""
         now = np.asarray(now_ms, dtype=np.float64)
-        offset = np.minimum(self.offset_ms, 0.5 * now)
-        found: NDArray[np.float64] = (now - offset) / self.factor
+        least, most = now / (1 + _MOST), now / (1 - _MOST)
+        found: NDArray[np.float64] = np.clip(now - self.offset_ms, least, most) / self.factor
         return found
 
 

@@ -123,7 +123,7 @@ def time_workloads(
 
 
 def _joined(loads: Sequence[Sequence[Timed]]) -> list[Timed]:
-    """The median of all loads of a chunk, without the drift between them: a few are 20 % off.
+    """The median of all loads of a chunk, without the drift between them: some are 10 % off.
 
     Its interval is that of the visits, or that of how much the loads of all networks disagree, whichever is wider.
     """

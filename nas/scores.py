@@ -20,10 +20,7 @@ class ScoreFacts(NamedTuple):
 
 
 SCORES: Mapping[str, ScoreFacts] = {
-    "default": ScoreFacts(
-        "size, depth, what features span, and how gradients and inputs pass, each by one proxy",
-        ("params", "depth", "jacov", "expressivity", "progressivity", "trainability", "intrain"),
-    ),
+    "default": ScoreFacts("ranks by naswot, synflow and params", ("naswot", "synflow", "params")),
     "az_nas": ScoreFacts("AZ-NAS", ("expressivity", "progressivity", "trainability", "macs")),
     **{name: ScoreFacts(f"rank by {facts.description}", (name,)) for name, facts in PROXIES.items()},
 }

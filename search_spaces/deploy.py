@@ -110,7 +110,36 @@ def rewrite_layers(draft: Draft) -> Draft:
     return draft._replace(steps=tuple(sight.steps))
 
 
-PASSES: tuple[Callable[[Draft], Draft], ...] = (drop_train_only, drop_dead, rewrite_layers, drop_dead)
+def merge_equal(draft: Draft) -> Draft:
+    """Computes once what several items compute: the same op or block of the same values, with the same weights if any.
+
+    Two pools of one value, in a cell whose edges skip, are one; runtimes differ in whether they see it. Every value has
+    one step that makes it by now.
+    """
+    if len({step.item.inputs for step in draft.steps}) == len(draft.steps):
+        return draft
+    same: dict[int, int] = {}
+    first: dict[Any, tuple[int, ...]] = {}
+    steps = []
+    for step in draft.steps:
+        inputs = tuple([same.get(v, v) for v in step.item.inputs])
+        made = first.setdefault(_computed(step.item, inputs), step.makes)
+        if made is step.makes:
+            steps.append(step if inputs == step.item.inputs else step._replace(item=step.item._replace(inputs=inputs)))
+        else:
+            same.update(zip(step.makes, made, strict=True))
+    return draft._replace(steps=tuple(steps), outputs=tuple([same.get(v, v) for v in draft.outputs]))
+
+
+def _computed(item: Item, inputs: tuple[int, ...]) -> Any:
+    """Equal for items that compute the same values."""
+    if isinstance(item.op, Graph):
+        return id(item.op), inputs, item.weights if item.op.entries() else ""
+    weights = item.weights if OPS[item.op].weights is not None else ""
+    return item.op, repr(sorted(item.attrs.items())), tuple(sorted(inputs)) if item.op == "add" else inputs, weights
+
+
+PASSES: tuple[Callable[[Draft], Draft], ...] = (drop_train_only, drop_dead, rewrite_layers, drop_dead, merge_equal)
 
 
 class _Deployed(NamedTuple):

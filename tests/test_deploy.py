@@ -333,3 +333,33 @@ def test_missing_and_misshapen_weights_are_named() -> None:
         deploy(graph, {k: v for k, v in weights.items() if k != "bn.running_var"})
     with pytest.raises(InvalidGraph, match=r"conv\.weight is of shape"):
         deploy(graph, {**weights, "conv.weight": np.zeros((4, 4, 1, 1), np.float32)})
+
+
+def counted(graph: Graph, op: str) -> int:
+    return sum(node.op == op for node in deploy(graph)[0].nodes)
+
+
+def test_what_is_computed_twice_is_computed_once() -> None:
+    space = get_space("nas_bench_201")
+    cells = {
+        # node 1 is the input again, so both of its pools are that of the input
+        "|skip_connect~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|none~0|none~1|skip_connect~2|": 1,
+        "|nor_conv_1x1~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|none~0|none~1|skip_connect~2|": 2,
+        # two pools that become one make what reads them one
+        "|avg_pool_3x3~0|+|avg_pool_3x3~0|none~1|+|none~0|avg_pool_3x3~1|avg_pool_3x3~2|": 2,
+    }
+    for cell, pools in cells.items():
+        graph = space.graph(space.from_string(cell), TASK)
+        assert counted(graph, "avg_pool") == 15 * pools + 2  # the reductions have one each
+        assert largest_difference(graph) <= 1e-4
+
+
+def test_equal_layers_with_weights_of_their_own_stay() -> None:
+    b = Builder([(4, 8, 8)])
+    x = b.inputs[0]
+    first, second = (b.op(f"act{i}", "relu", b.conv(f"conv{i}", x, 4, 3)) for i in (1, 2))
+    apart = b.op("product", "mul", first, second)
+    once, again = (b.op(f"tanh{i}", "tanh", x) for i in (1, 2))
+    graph = b.build(b.op("sum", "add", apart, b.op("square", "mul", once, again)))
+    assert (counted(graph, "conv"), counted(graph, "relu"), counted(graph, "tanh")) == (2, 2, 1)
+    assert largest_difference(graph) <= 1e-4

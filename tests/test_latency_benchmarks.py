@@ -103,13 +103,13 @@ def test_baseline_finds_the_line_despite_outliers() -> None:
     assert bent["mean_error"] > found["mean_error"]
 
 
-JOB = Job("nas_bench_201", "local-onnxruntime", (3, 8, 8), 10, (), Effort(visits=2), 0)
+JOB = Job("nas_bench_201", "local-onnxruntime", (3, 8, 8), 10, (), (), Effort(visits=2), 0)
 
 
 def test_the_timing_process_says_what_was_wrong(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    job = replace(JOB, architectures=("no cell",))
+    job = replace(JOB, architectures=("no cell",), copies=(1,))
     with pytest.raises(NasError, match="ended with 1") as raised:
         time_apart(job, tmp_path, "first", lambda: None)
     assert "no cell" in raised.value.hint
