@@ -99,7 +99,8 @@ def compare(networks: dict[str, Any]) -> dict[str, dict[str, dict[str, float | N
     for name, network in networks.items():
         results[name] = {}
         for figure, own in own_values(network["cfg"]).items():
-            reference = network["values"][figure]
+            if (reference := network["values"].get(figure)) is None:
+                continue
             difference = None if own is None else abs(own - reference) / abs(reference)
             results[name][figure] = {"reference": reference, "own": own, "relative_difference": difference}
     return results

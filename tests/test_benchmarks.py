@@ -22,8 +22,9 @@ def test_proxy_values(tmp_path: Path) -> None:
     cfg = {"stem": 8, "stages_t_c_n_s_k": [[1, 8, 1, 1, 3], [4, 16, 2, 2, 5]], "head": 32}
     figures = (
         "params", "macs", "weight_checksum", "input_checksum", "foresight_grad_norm", "foresight_snip",
-        "foresight_synflow", "foresight_jacob_cov", "aznasrepo_naswot", "aznasrepo_jacov", "aznasrepo_snip",
-        "aznasrepo_synflow",
+        "foresight_synflow", "foresight_jacob_cov", "foresight_fisher", "foresight_grasp", "swap_default_init",
+        "aznasrepo_naswot", "aznasrepo_jacov", "aznasrepo_snip", "aznasrepo_synflow", "aznasrepo_zico",
+        "aznasrepo_expressivity", "aznasrepo_progressivity", "aznasrepo_trainability",
     )  # fmt: skip
     data = tmp_path / "proxies.json"
     data.write_text(json.dumps({"mobilenetv2_like": {"tiny": {"cfg": cfg, "values": dict.fromkeys(figures, 1.0)}}}))

@@ -130,7 +130,8 @@ def test_fisher_and_grasp_equal_autograd_written_out() -> None:
     logits = hidden @ last.T + bias.detach()
     loss = F.cross_entropy(logits, labels)
     at_hidden, at_logits = torch.autograd.grad(loss, [hidden, logits], retain_graph=True)
-    fisher = sum(0.5 * (a * g).square().mean(0).sum() for a, g in ((hidden, at_hidden), (logits, at_logits)))
+    # two weights a channel in either layer
+    fisher = sum(2 * 0.5 * (a * g).square().mean(0).sum() for a, g in ((hidden, at_hidden), (logits, at_logits)))
     once = torch.autograd.grad(loss, [first, last], create_graph=True)
     twice = torch.autograd.grad(sum((g.detach() * g).sum() for g in once), [first, last])
     grasp = -sum((w * h).sum() for w, h in zip((first, last), twice, strict=True))

@@ -57,6 +57,14 @@ class Flow(NamedTuple):
     gradient: Tensor
 
 
+class Activation(NamedTuple):
+    """A layer's weight, its output (n, c, ...), and the gradient of the loss with respect to the output."""
+
+    weight: Tensor
+    output: Tensor
+    gradient: Tensor
+
+
 class Passes:
     """The passes of one network on one batch of real images, run when first read.
 
@@ -131,13 +139,17 @@ class Passes:
         return self.forward.covariances
 
     @cached_property
-    def activation_gradients(self) -> list[tuple[Tensor, Tensor]]:
+    def activation_gradients(self) -> list[Activation]:
         """The output of every convolution and linear layer and the loss's gradient there; reads ``forward``."""
         forward = self.forward
         self.runs.append("activation_gradients")
         loss = F.cross_entropy(forward.logits, self._labels)
         found = torch.autograd.grad(loss, forward.outputs, retain_graph=True, allow_unused=True, materialize_grads=True)
-        return [(output.detach(), gradient) for output, gradient in zip(forward.outputs, found, strict=True)]
+        layers = [_module(self.network, node) for node in self.graph.nodes if node.op in LAYERS]
+        return [
+            Activation(layer.get_parameter("weight").detach(), output.detach(), gradient)
+            for layer, output, gradient in zip(layers, forward.outputs, found, strict=True)
+        ]
 
     @cached_property
     def hessian(self) -> list[Flow]:
