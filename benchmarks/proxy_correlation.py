@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau
 
 from benchmarks.cell_values import Values, ValueStore, compute, graph_of, values_of
+from latency_models.report import spearman
 from nas.scores import SCORES, default_score, score_values
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,6 @@ PUBLISHED = ("params", "macs", "az_nas")
 CHEAP = (
     "params", "macs", "depth", "naswot", "synflow", "snip", "grad_norm", "jacov", "intrain", "az_nas",
 )  # fmt: skip
-RESAMPLES = 2000
 TIMED = 12
 TOP = 0.1
 GOALS = {"all": 0.79, "reachable": 0.77}
@@ -62,7 +62,7 @@ def rows_of(options: argparse.Namespace, cells: list[str], console: Console) -> 
     store = ValueStore(options.cache, options.seed)
     wanted = list(dict.fromkeys([*options.scores, "default"]))
     rows: dict[str, Scored] = {}
-    sample = [cells[i] for i in np.linspace(0, len(cells) - 1, min(TIMED, len(cells))).astype(int)]
+    sample = [cells[i] for i in np.linspace(0, len(cells) - 1, min(TIMED, len(cells) // 4)).astype(int)]
     for pruned in (False, True):
         names = [name for name in wanted if pruned or name in PUBLISHED]
         proxies = tuple(dict.fromkeys(proxy for name in names for proxy in SCORES[name].proxies))
@@ -96,14 +96,21 @@ def timed_ms(cells: Sequence[str], proxies: tuple[str, ...], pruned: bool) -> fl
 
 
 def figures(scores: Floats, accuracy: Floats) -> dict[str, float]:
-    """What a ranking is worth. ``accuracy`` in percent."""
+    """What a ranking of two networks or more is worth. ``accuracy`` in percent."""
     order = np.argsort(-scores, kind="stable")
     return {
-        "tau": float(kendalltau(scores, accuracy).statistic),
-        "rho": float(spearmanr(scores, accuracy).statistic),
+        "tau": tau_of(scores, accuracy),
+        "rho": spearman(scores, accuracy),
         "ndcg": _gain(accuracy[order]) / _gain(np.sort(accuracy)[::-1]),
         "top1_regret": float(accuracy.max() - accuracy[order[0]]),
     }
+
+
+def tau_of(scores: Floats, accuracy: Floats) -> float:
+    """Kendall's tau-b; 0 where one side does not vary."""
+    if np.ptp(scores) == 0 or np.ptp(accuracy) == 0:
+        return 0.0
+    return float(kendalltau(scores, accuracy).statistic)
 
 
 def _gain(accuracy: Floats) -> float:
@@ -112,10 +119,10 @@ def _gain(accuracy: Floats) -> float:
 
 
 def interval(
-    statistic: Callable[[NDArray[np.int64]], float], count: int, rng: np.random.Generator
+    statistic: Callable[[NDArray[np.int64]], float], count: int, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """The 95 % bootstrap interval of a statistic of resampled networks."""
-    found = [statistic(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
+    found = [statistic(rng.integers(count, size=count)) for _ in range(resamples)]
     low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
 
@@ -130,7 +137,7 @@ def table_of(rows: Mapping[str, Scored], accuracy: Floats, part: NDArray[np.bool
 
 
 def differences(
-    rows: Mapping[str, Scored], accuracy: Floats, part: NDArray[np.bool_], rng: np.random.Generator
+    rows: Mapping[str, Scored], accuracy: Floats, part: NDArray[np.bool_], resamples: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """tau of ``default_score``, and how much it is above that of the other ensembles, with intervals."""
     chosen = np.flatnonzero(part)
@@ -138,16 +145,22 @@ def differences(
     true = accuracy[chosen]
 
     def tau(name: str, picks: NDArray[np.int64]) -> float:
-        return float(kendalltau(scores[name][picks], true[picks]).statistic)
+        return tau_of(scores[name][picks], true[picks])
 
     every = np.arange(len(chosen))
     found: dict[str, Any] = {}
-    own = interval(lambda picks: tau("default_score", picks), len(chosen), rng)
+    own = interval(lambda picks: tau("default_score", picks), len(chosen), resamples, rng)
     found["default_score"] = {"tau": tau("default_score", every), "interval_95": own}
     for name in [name for name in rows if name.startswith(("az_nas", "vkdnw_agg"))]:
-        between = interval(lambda picks, to=name: tau("default_score", picks) - tau(to, picks), len(chosen), rng)
+        between = interval(
+            lambda picks, to=name: tau("default_score", picks) - tau(to, picks), len(chosen), resamples, rng
+        )
         found[f"minus_{name}"] = {"tau": tau("default_score", every) - tau(name, every), "interval_95": between}
     return found
+
+
+def _difference(tau: Callable[[str, NDArray[np.int64]], float], name: str, picks: NDArray[np.int64]) -> float:
+    return tau("default_score", picks) - tau(name, picks)
 
 
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -158,6 +171,8 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         rows = rows_of(options, [str(texts[i]) for i in picks], console)
         accuracy = table[options.accuracy][picks].astype(np.float64)
     parts = {"all": np.ones(len(picks), dtype=bool), "reachable": reachable[picks]}
+    if parts["reachable"].sum() < 2:
+        raise SystemExit(f"only {parts['reachable'].sum()} of {len(picks)} are reachable whole: more --architectures")
     rng = np.random.default_rng([options.seed, 1])
     return {
         "accuracy": options.accuracy,
@@ -165,7 +180,9 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "reachable_architectures": int(parts["reachable"].sum()),
         "seed": options.seed,
         **{name: table_of(rows, accuracy, part) for name, part in parts.items()},
-        "differences": {name: differences(rows, accuracy, part, rng) for name, part in parts.items()},
+        "differences": {
+            name: differences(rows, accuracy, part, options.resamples, rng) for name, part in parts.items()
+        },
         "not_finite": {
             name: sum(any(v[proxy] is None for proxy in v) for v in row.values) for name, row in rows.items()
         },
@@ -197,6 +214,7 @@ def main() -> None:
     parser.add_argument("--accuracy", default="cifar10_test_accuracy", metavar="ARRAY")
     parser.add_argument("--architectures", type=int, default=1000)
     parser.add_argument("--scores", default=",".join(CHEAP), metavar="A,B", help=f"of {', '.join(SCORES)}")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--cache", type=Path, default=home / "hwnas" / "cell_values", metavar="DIR")
@@ -205,8 +223,9 @@ def main() -> None:
     options.scores = tuple(name.strip() for name in options.scores.split(",") if name.strip())
     if unknown := [name for name in options.scores if name not in SCORES]:
         parser.error(f"unknown score {unknown[0]!r}; known: {', '.join(SCORES)}")
-    if options.architectures < 10:
-        parser.error(f"--architectures {options.architectures}: at least 10")
+    for name, least in (("architectures", 10), ("resamples", 10), ("seed", 0), ("workers", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} {getattr(options, name)}: at least {least}")
     with np.load(options.data, allow_pickle=False) as table:
         if options.accuracy not in table.files:
             parser.error(f"--accuracy {options.accuracy}: the file has {', '.join(table.files)}")

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from search_spaces import get_preset
 from search_spaces.graph import Layer
 
@@ -51,6 +53,32 @@ def test_backbone_parity_sees_every_layer(tmp_path: Path) -> None:
     network["layers"][3]["groups"] += 1
     data.write_text(json.dumps({"mobilenetv2_035": network}))
     assert not all(run("backbone_parity", "--data", data)["mobilenetv2_035"].values())
+
+
+def test_proxy_correlation_ranks_and_resumes(tmp_path: Path) -> None:
+    operations = ("skip_connect", "nor_conv_1x1", "avg_pool_3x3")
+    pairs = [(a, b) for a in operations for b in operations] + [("none", "nor_conv_1x1")]
+    cells = [f"|{a}~0|+|{b}~0|none~1|+|skip_connect~0|{b}~1|{a}~2|" for a, b in pairs]
+    data, cache = tmp_path / "cells.npz", tmp_path / "cache"
+    accuracy = [50.0 + 10 * cell.count("nor_conv") + i / 100 for i, cell in enumerate(cells)]
+    np.savez(data, arch_str=cells, all_ops_reachable=np.arange(10) % 4 != 0, made_up=accuracy)
+    options = ("--data", data, "--cache", cache, "--accuracy", "made_up", "--workers", 1, "--resamples", 40)
+    found = run("proxy_correlation", *options, "--scores", "params,az_nas")
+    assert (found["architectures"], found["reachable_architectures"]) == (10, 7)
+    for part in ("all", "reachable"):
+        rows = found[part]
+        assert set(rows) == {"params", "params_pruned", "az_nas", "az_nas_pruned", "default_score"}
+        assert all(-1 <= row["tau"] <= 1 and 0 < row["ndcg"] <= 1 and row["top1_regret"] >= 0 for row in rows.values())
+        low, high = found["differences"][part]["default_score"]["interval_95"]
+        assert low <= rows["default_score"]["tau"] <= high
+    kept = {path: path.read_bytes() for path in cache.iterdir()}
+    (path,) = kept
+    path.write_bytes(kept[path][:-30])  # cut off in the last line
+    again = run("proxy_correlation", *options, "--scores", "params,az_nas")
+    for part in ("all", "reachable"):
+        for row in (*found[part].values(), *again[part].values()):
+            row.pop("ms")
+    assert again == found
 
 
 def published(layer: Layer) -> dict[str, Any]:
