@@ -1,5 +1,7 @@
 """From a network to what is timed: the innermost blocks of its deployed graph, and runs of single ops between them.
 
+Where blocks read the same values, as in a cell, the kernels of all of them are units instead.
+
 A unit is timed as one; the kernels in it are the ops that a runtime runs as one.
 """
 
@@ -11,7 +13,7 @@ from math import ceil, prod
 from typing import Any, NamedTuple
 
 from search_spaces.builder import Builder
-from search_spaces.deploy import deploy
+from search_spaces.deploy import deploy, flattened
 from search_spaces.graph import Attrs, Graph, Item, Node, Shape
 
 BYTES = 4
@@ -86,6 +88,11 @@ def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUni
 
 
 def _named(deployed: Graph, prefix: str, fusion: Fusion) -> list[NamedUnit]:
+    if _forks(deployed):
+        flat = flattened(deployed)
+        names = [f"{prefix}{item.name}" for item in flat.items]
+        kernels = _with_kernels(Unit(flat.fingerprint, flat), names, DEFAULT_FUSION).kernels
+        return [NamedUnit(kernel.unit, (kernel,)) for kernel in kernels]
     found: list[NamedUnit] = []
     run: list[tuple[int, Item]] = []
 
@@ -192,7 +199,19 @@ def _units_of(deployed: Graph) -> tuple[Unit, ...]:
     return (Unit(deployed.fingerprint, deployed),) if deployed.items else ()
 
 
+def _forks(deployed: Graph) -> bool:
+    """Whether several blocks read one value, as in a cell.
+
+    What such blocks do alike, a runtime does once, and their sums join their layers: no block runs as it does alone.
+    """
+    read = [v for item in deployed.items if isinstance(item.op, Graph) for v in set(item.inputs)]
+    return len(set(read)) < len(read)
+
+
 def _split(deployed: Graph) -> tuple[Unit, ...]:
+    if _forks(deployed):
+        flat = flattened(deployed)
+        return unit_kernels(Unit(flat.fingerprint, flat))
     found: list[Unit] = []
     run: list[tuple[int, Item]] = []
     value = len(deployed.inputs)

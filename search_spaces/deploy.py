@@ -139,6 +139,34 @@ def _computed(item: Item, inputs: tuple[int, ...]) -> Any:
     return item.op, repr(sorted(item.attrs.items())), tuple(sorted(inputs)) if item.op == "add" else inputs, weights
 
 
+def flattened(deployed: Graph) -> Graph:
+    """A deployed graph without blocks, as a runtime sees it: what blocks compute alike is merged across them."""
+    flat: Graph = deployed.memo("flattened", _flattened)
+    return flat
+
+
+def _flattened(deployed: Graph) -> Graph:
+    steps: list[Step] = []
+    shapes = list(deployed.inputs)
+
+    def walk(sub: Graph, names: str, weights: str, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        values = list(inputs)
+        for item in sub.items:
+            taken = tuple([values[v] for v in item.inputs])
+            if isinstance(item.op, Graph):
+                values.extend(walk(item.op, f"{names}{item.name}.", f"{weights}{item.weights}.", taken))
+                continue
+            moved = item._replace(name=names + item.name, weights=weights + item.weights, inputs=taken)
+            steps.append(Step(moved, tuple(range(len(shapes), len(shapes) + len(item.shapes)))))
+            values.extend(steps[-1].makes)
+            shapes.extend(item.shapes)
+        return tuple([values[v] for v in sub.outputs])
+
+    outputs = walk(deployed, "", "", tuple(range(len(deployed.inputs))))
+    draft = merge_equal(Draft(tuple(shapes), tuple(steps), outputs))
+    return _assembled(deployed.inputs, draft, draft.outputs)
+
+
 PASSES: tuple[Callable[[Draft], Draft], ...] = (drop_train_only, drop_dead, rewrite_layers, drop_dead, merge_equal)
 
 
