@@ -1,6 +1,6 @@
 """From a network to what is timed: the innermost blocks of its deployed graph, and runs of single ops between them.
 
-Where blocks read the same values, as in a cell, the kernels of all of them are units instead.
+In a network where blocks read the same values, as in a cell, all kernels are units instead.
 
 A unit is timed as one; the kernels in it are the ops that a runtime runs as one.
 """
@@ -34,6 +34,9 @@ def units(graph: Graph) -> tuple[Unit, ...]:
     on no input has none: runtimes compute it once, when they load it. What a unit is, is memoised per block graph,
     and spaces share block graphs.
     """
+    if graph.memo("latency_forks", _forks):
+        flat: tuple[Unit, ...] = graph.memo("latency_flat_units", _flat_units)
+        return flat
     found: list[Unit] = []
     for value, item in enumerate(graph.items):
         # in a plain chain of blocks each block deploys by itself, and the whole need not be rewritten
@@ -79,6 +82,8 @@ def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUni
     found: list[NamedUnit] = []
     if is_constant(graph):
         return ()
+    if _forks(graph):
+        return tuple([NamedUnit(kernel.unit, (kernel,)) for kernel in _flat_kernels(graph).kernels])
     blocks = blocks_of_chain(graph)
     if blocks is None:
         return tuple(_named(deploy(graph)[0], "", fusion))
@@ -88,11 +93,6 @@ def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUni
 
 
 def _named(deployed: Graph, prefix: str, fusion: Fusion) -> list[NamedUnit]:
-    if _forks(deployed):
-        flat = flattened(deployed)
-        names = [f"{prefix}{item.name}" for item in flat.items]
-        kernels = _with_kernels(Unit(flat.fingerprint, flat), names, DEFAULT_FUSION).kernels
-        return [NamedUnit(kernel.unit, (kernel,)) for kernel in kernels]
     found: list[NamedUnit] = []
     run: list[tuple[int, Item]] = []
 
@@ -199,19 +199,28 @@ def _units_of(deployed: Graph) -> tuple[Unit, ...]:
     return (Unit(deployed.fingerprint, deployed),) if deployed.items else ()
 
 
-def _forks(deployed: Graph) -> bool:
-    """Whether several blocks read one value, as in a cell.
+def _forks(graph: Graph) -> bool:
+    """Whether several blocks read one value somewhere inside, as in a cell.
 
-    What such blocks do alike, a runtime does once, and their sums join their layers: no block runs as it does alone.
+    What such blocks do alike a runtime does once, and layers join the sums that read them, and what follows: no block
+    runs as it does alone.
     """
-    read = [v for item in deployed.items if isinstance(item.op, Graph) for v in set(item.inputs)]
-    return len(set(read)) < len(read)
+    read = [v for item in graph.items if isinstance(item.op, Graph) for v in set(item.inputs)]
+    inner = (item.op for item in graph.items if isinstance(item.op, Graph))
+    return len(set(read)) < len(read) or any(block.memo("latency_forks", _forks) for block in inner)
+
+
+def _flat_kernels(graph: Graph) -> NamedUnit:
+    """The kernels of a whole network that forks."""
+    flat = flattened(deploy(graph)[0])
+    return _with_kernels(Unit("", flat), [item.name for item in flat.items], DEFAULT_FUSION)
+
+
+def _flat_units(graph: Graph) -> tuple[Unit, ...]:
+    return () if is_constant(graph) else tuple([kernel.unit for kernel in _flat_kernels(graph).kernels])
 
 
 def _split(deployed: Graph) -> tuple[Unit, ...]:
-    if _forks(deployed):
-        flat = flattened(deployed)
-        return unit_kernels(Unit(flat.fingerprint, flat))
     found: list[Unit] = []
     run: list[tuple[int, Item]] = []
     value = len(deployed.inputs)
