@@ -82,7 +82,7 @@ def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUni
     found: list[NamedUnit] = []
     if is_constant(graph):
         return ()
-    if _forks(graph):
+    if graph.memo("latency_forks", _forks):
         return tuple([NamedUnit(kernel.unit, (kernel,)) for kernel in _flat_kernels(graph).kernels])
     blocks = blocks_of_chain(graph)
     if blocks is None:
@@ -210,9 +210,15 @@ def _forks(graph: Graph) -> bool:
     return len(set(read)) < len(read) or any(block.memo("latency_forks", _forks) for block in inner)
 
 
+def executed(graph: Graph) -> Graph:
+    """The deployed network of a training graph as it is timed: without its blocks where it forks."""
+    deployed = deploy(graph)[0]
+    return flattened(deployed) if graph.memo("latency_forks", _forks) else deployed
+
+
 def _flat_kernels(graph: Graph) -> NamedUnit:
     """The kernels of a whole network that forks."""
-    flat = flattened(deploy(graph)[0])
+    flat = executed(graph)
     return _with_kernels(Unit("", flat), [item.name for item in flat.items], DEFAULT_FUSION)
 
 

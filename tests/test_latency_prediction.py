@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latency_models.device import parse_device
-from latency_models.kernels import Unit, families, features, named_units, unit_kernels, units
+from latency_models.kernels import Unit, executed, families, features, named_units, unit_kernels, units
 from latency_models.predictors.composed import ComposedPredictor
 from latency_models.predictors.composition import (
     LEAST_NETWORKS,
@@ -62,7 +62,7 @@ def test_units_hold_every_op_of_the_deployed_network(name: str) -> None:
     rng = np.random.default_rng(0)
     for arch in [*space.cover(), *(space.sample(rng) for _ in range(20))]:
         graph = space.graph(arch, TASKS.get(name, Task((3, 32, 32), Classification(10))))
-        deployed, _ = deploy(graph)
+        deployed = executed(graph)
         found = units(graph)
         if not found:  # nothing depends on the input
             assert any(node.op == "zeros" for node in deployed.nodes)
@@ -104,7 +104,7 @@ def test_kernels_name_every_node_of_the_deployed_network_once(name: str) -> None
         if not found:
             continue
         nodes = [node for named in found for kernel in named.kernels for node in kernel.nodes]
-        assert sorted(nodes) == sorted(node.name for node in deploy(graph)[0].nodes)
+        assert sorted(nodes) == sorted(node.name for node in executed(graph).nodes)
         for named in found:
             assert sum(kernel.unit.graph.macs for kernel in named.kernels) == named.unit.graph.macs
             assert [kernel.unit.key for kernel in named.kernels] == [k.key for k in unit_kernels(named.unit)]
