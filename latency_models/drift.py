@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LEAST_FOR_OFFSET = 8
+LEAST_FOR_OFFSET = 16
 """With fewer networks only the factor is fitted."""
 _SWEEPS = 30
 _HUBER = 2.2  # in median absolute deviations; what is further off counts less

@@ -43,6 +43,7 @@ MOST_NETWORKS = 320
 MOST_UNITS = 1500
 REPEATED = 20
 """Networks timed twice, over the range of latencies: how well measuring repeats, and what later drift is seen by."""
+_LEAST_REPEATED = 5
 _DRAW_SHARE = 0.08
 _UNIT_SHARE = 0.35
 _AGAIN_SHARE = 0.08
@@ -275,7 +276,8 @@ def _stored(texts: Sequence[str], drawn: Mapping[str, Graph], store: KernelStore
 def _time_again(networks: Sequence[_Network], session: _Session) -> list[tuple[int, Timed]]:
     """Some of the networks a second time, apart from the first, evenly over their order by latency."""
     order = np.argsort([each.timed.estimate.value for each in networks], kind="stable")
-    picks = order[np.linspace(0, len(order) - 1, min(REPEATED, len(order))).astype(int)].tolist()
+    fitting = max(_LEAST_REPEATED, session.fitting(_NETWORKS, session.ends))
+    picks = order[np.linspace(0, len(order) - 1, min(REPEATED, fitting, len(order))).astype(int)].tolist()
     session.check()
     timed = time_workloads(
         [Workload(deploy(networks[i].graph)[0]) for i in picks],
