@@ -103,33 +103,29 @@ def time_twice(job: Job, folder: Path, rounds: int, gap_s: float, console: Conso
 
     Finished rounds in ``folder`` are read instead. Raises: NasError.
     """
-    first = mean_of(_rounds(job, folder, "first", rounds, first_after=0.0, console=console))
-    with console.status("") as status:
-        while _missing(job, folder, rounds) and (left := first.ended + gap_s - time.time()) > 0:
-            status.update(f"the second timing begins in {left:.0f} s")
-            time.sleep(min(1.0, left))
-    second = mean_of(_rounds(job, folder, "second", rounds, first_after=first.ended + gap_s, console=console))
-    return first, second
+    first = mean_of(_rounds(job, folder, "first", rounds, after=0.0, console=console))
+    later = replace(job, seed=job.seed + rounds)
+    return first, mean_of(_rounds(later, folder, "second", rounds, after=first.ended + gap_s, console=console))
 
 
-def _missing(job: Job, folder: Path, rounds: int) -> bool:
-    """Whether the first round of the second timing is still to come."""
-    return read_timings(_job_of(job, "second", 0, rounds), folder, "second-1") is None
-
-
-def _rounds(job: Job, folder: Path, name: str, rounds: int, first_after: float, console: Console) -> list[Timings]:
+def _rounds(job: Job, folder: Path, name: str, rounds: int, after: float, console: Console) -> list[Timings]:
+    """The rounds of a timing, none of which began before ``after`` (seconds since the epoch): that is waited for."""
     found: list[Timings] = []
     for number in range(rounds):
-        of, file = _job_of(job, name, number, rounds), f"{name}-{number + 1}"
+        of, file = replace(job, seed=job.seed + number), f"{name}-{number + 1}"
         done = read_timings(of, folder, file)
-        if done is None or done.started < first_after:
+        if done is None or done.started < after:
+            _wait_until(after, f"the {name} timing", console)
             done = _timed_now(of, folder, file, f"the {name} timing, round {number + 1} of {rounds}", console)
         found.append(done)
     return found
 
 
-def _job_of(job: Job, name: str, number: int, rounds: int) -> Job:
-    return replace(job, seed=job.seed + number + (rounds if name == "second" else 0))
+def _wait_until(moment: float, what: str, console: Console) -> None:
+    with console.status("") as status:
+        while (left := moment - time.time()) > 0:
+            status.update(f"{what} begins in {left:.0f} s")
+            time.sleep(min(1.0, left))
 
 
 def _timed_now(job: Job, folder: Path, name: str, what: str, console: Console) -> Timings:

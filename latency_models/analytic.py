@@ -204,7 +204,7 @@ class AnalyticPredictor:
 def _blocks(graph: Graph) -> list[Graph]:
     """The blocks of a plain chain of blocks, each of which deploys by itself; any other network is one block.
 
-    None where nothing depends on the input.
+    None of them where nothing depends on the input.
     """
     if is_constant(graph):
         return []
