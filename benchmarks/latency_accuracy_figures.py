@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.latency_accuracy_networks import timed_graphs
+from latency_models.kernel_rules import rules_of
 from latency_models.kernels import units
 from latency_models.predictors.table import UnitTable
 from latency_models.profile import NetworkRecord, Profile
@@ -82,13 +83,13 @@ def baselines(profile: Profile, graphs: list[Graph], first_ms: Floats) -> dict[s
     """``flops_linear``: a + b x MACs. ``block_sum``: the profile's times of the blocks, summed and scaled."""
     timed = timed_graphs(profile, get_space(profile.space))
     timed_ms = np.array([record.ms for record in profile.networks])
-    table = UnitTable(profile.units)
+    table, rules = UnitTable(profile.units), rules_of(profile.device.runtime)
 
     def linear(of: list[Graph]) -> Floats:
         return np.array([[1.0, graph.macs / 1e6] for graph in of])
 
     def summed(of: list[Graph]) -> Floats:
-        return np.array([[sum(table.unit_ms(unit) for unit in units(graph))] for graph in of])
+        return np.array([[sum(table.unit_ms(unit) for unit in units(graph, rules))] for graph in of])
 
     return {
         "flops_linear": baseline(linear(timed), timed_ms, linear(graphs), first_ms),

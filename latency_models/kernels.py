@@ -8,15 +8,18 @@ A unit is timed as one; the kernels in it are the ops that a runtime runs as one
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from math import ceil, prod
 from typing import Any, NamedTuple
 
+from latency_models.kernel_rules import DEFAULT_RULES, Group, KernelRules, gather, head_family, op_family
 from search_spaces.builder import Builder
 from search_spaces.deploy import deploy, flattened
-from search_spaces.graph import Attrs, Graph, Item, Node, Shape
+from search_spaces.graph import Graph, Node, Shape
 
 BYTES = 4
+_JOINING = ("relu", "relu6", "batch_norm")
 _LANES = 16  # channels that a runtime of the blocked kind computes together
 
 
@@ -27,15 +30,15 @@ class Unit(NamedTuple):
     graph: Graph
 
 
-def units(graph: Graph) -> tuple[Unit, ...]:
-    """The units of a training graph in order of execution, repeated as often as they run.
+def units(graph: Graph, rules: KernelRules = DEFAULT_RULES) -> tuple[Unit, ...]:
+    """The units of a training graph in order of execution, repeated as often as they run; ``rules`` of the runtime.
 
     Their times add up to that of the network, apart from what the composition fits. A network whose outputs depend
     on no input has none: runtimes compute it once, when they load it. What a unit is, is memoised per block graph,
     and spaces share block graphs.
     """
-    if graph.memo("latency_forks", _forks):
-        flat: tuple[Unit, ...] = graph.memo("latency_flat_units", _flat_units)
+    if graph.memo("latency_crossed", _crossed):
+        flat: tuple[Unit, ...] = graph.memo(("latency_flat_units", rules), partial(_flat_units, rules=rules))
         return flat
     found: list[Unit] = []
     for value, item in enumerate(graph.items):
@@ -65,47 +68,36 @@ class NamedUnit(NamedTuple):
     kernels: tuple[Kernel, ...]
 
 
-Fusion = frozenset[tuple[str, str]]
-"""Pairs of a kernel's first op (its family) and an op that joins the kernel when it alone reads its result."""
-
-_ACTIVATIONS = ("relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu", "tanh")
-DEFAULT_FUSION: Fusion = frozenset(
-    (family, op)
-    for family in ("conv", "depthwise", "grouped", "linear")
-    for op in (*_ACTIVATIONS, "add", "batch_norm", "scale")
-) | {("add", "relu"), ("add", "relu6")}
-"""What most runtimes fuse, for devices whose own graph nobody can read."""
-
-
-def named_units(graph: Graph, fusion: Fusion = DEFAULT_FUSION) -> tuple[NamedUnit, ...]:
+def named_units(graph: Graph, rules: KernelRules = DEFAULT_RULES) -> tuple[NamedUnit, ...]:
     """The units of a training graph as ``units`` gives them, with the names and kernels in each. Not memoised."""
     found: list[NamedUnit] = []
     if is_constant(graph):
         return ()
-    if graph.memo("latency_forks", _forks):
-        return tuple([NamedUnit(kernel.unit, (kernel,)) for kernel in _flat_kernels(graph).kernels])
+    if graph.memo("latency_crossed", _crossed):
+        return tuple([NamedUnit(kernel.unit, (kernel,)) for kernel in _flat_kernels(graph, rules)])
     blocks = blocks_of_chain(graph)
     if blocks is None:
-        return tuple(_named(deploy(graph)[0], "", fusion))
+        return tuple(_named(deploy(graph)[0], "", rules))
     for item, block in zip(graph.items, blocks, strict=True):
-        found += _named(deploy(block)[0], f"{item.name}.", fusion)
+        found += _named(deploy(block)[0], f"{item.name}.", rules)
     return tuple(found)
 
 
-def _named(deployed: Graph, prefix: str, fusion: Fusion) -> list[NamedUnit]:
+def _named(deployed: Graph, prefix: str, rules: KernelRules) -> list[NamedUnit]:
     found: list[NamedUnit] = []
-    run: list[tuple[int, Item]] = []
+    run: Group = []
 
     def close() -> None:
         for unit in _run_units(deployed, run):
-            found.append(_with_kernels(unit, [f"{prefix}{item.name}" for _, item in run], fusion))
+            names = [f"{prefix}{item.name}" for _, item in run]
+            found.append(NamedUnit(unit, _kernels(unit.graph, names, rules)))
         run.clear()
 
     value = len(deployed.inputs)
     for item in deployed.items:
         if isinstance(item.op, Graph):
             close()
-            found += _named(item.op, f"{prefix}{item.name}.", fusion)
+            found += _named(item.op, f"{prefix}{item.name}.", rules)
         else:
             run.append((value, item))
         value += len(item.shapes)
@@ -113,41 +105,20 @@ def _named(deployed: Graph, prefix: str, fusion: Fusion) -> list[NamedUnit]:
     return found
 
 
-def unit_kernels(unit: Unit, fusion: Fusion = DEFAULT_FUSION) -> tuple[Unit, ...]:
+def unit_kernels(unit: Unit, rules: KernelRules = DEFAULT_RULES) -> tuple[Unit, ...]:
     """The kernels of a unit, each as a unit of its own."""
     names = [item.name for item in unit.graph.items]
-    return tuple([kernel.unit for kernel in _with_kernels(unit, names, fusion).kernels])
+    return tuple([kernel.unit for kernel in _kernels(unit.graph, names, rules)])
 
 
-def _with_kernels(unit: Unit, names: list[str], fusion: Fusion) -> NamedUnit:
-    """The unit with its ops gathered into kernels; ``names`` are those of its items, in order."""
-    graph = unit.graph
-    inputs = len(graph.inputs)
-    readers = Counter(v for item in graph.items for v in item.inputs) + Counter(graph.outputs)
-    groups: list[list[tuple[int, Item]]] = []
-    made_by: dict[int, int] = {}  # value -> the group whose last op makes it
-    for value, item in enumerate(graph.items, start=inputs):
-        joined = None
-        for read in reversed(item.inputs):
-            group = made_by.get(read)
-            if group is not None and readers[read] == 1 and (_head(graph, groups[group]), str(item.op)) in fusion:
-                joined = group
-                break
-        if joined is None:
-            groups.append([])
-            joined = len(groups) - 1
-        groups[joined].append((value, item))
-        made_by = {v: g for v, g in made_by.items() if g != joined} | {value: joined}
-    kernels = []
-    for group_items in groups:
-        (kernel,) = _run_units(graph, group_items)
-        kernels.append(Kernel(tuple(names[value - inputs] for value, _ in group_items), kernel))
-    return NamedUnit(unit, tuple(kernels))
-
-
-def _head(graph: Graph, group: list[tuple[int, Item]]) -> str:
-    _, item = group[0]
-    return _op_family(str(item.op), item.attrs, graph.value_shapes[item.inputs[0]])
+def _kernels(graph: Graph, names: Sequence[str], rules: KernelRules) -> tuple[Kernel, ...]:
+    """The kernels of a graph without blocks; ``names`` are those of its items, in order."""
+    first = len(graph.inputs)
+    found = []
+    for group in gather(graph, rules):
+        (unit,) = _run_units(graph, group)
+        found.append(Kernel(tuple([names[value - first] for value, _ in group]), unit))
+    return tuple(found)
 
 
 def blocks_of_chain(graph: Graph) -> tuple[Graph, ...] | None:
@@ -199,36 +170,44 @@ def _units_of(deployed: Graph) -> tuple[Unit, ...]:
     return (Unit(deployed.fingerprint, deployed),) if deployed.items else ()
 
 
-def _forks(graph: Graph) -> bool:
-    """Whether several blocks read one value somewhere inside, as in a cell.
+def _crossed(graph: Graph) -> bool:
+    """Whether kernels reach across blocks: several read one value somewhere inside, as in a cell, or one begins with
+    an activation or a norm, which joins the layer before it.
 
-    What such blocks do alike a runtime does once, and layers join the sums that read them, and what follows: no block
-    runs as it does alone.
+    What blocks that read one value do alike a runtime does once, and layers join the sums that read them, and what
+    follows: no block runs as it does alone.
     """
     read = [v for item in graph.items if isinstance(item.op, Graph) for v in set(item.inputs)]
-    inner = (item.op for item in graph.items if isinstance(item.op, Graph))
-    return len(set(read)) < len(read) or any(block.memo("latency_forks", _forks) for block in inner)
+    if len(set(read)) < len(read):
+        return True
+    blocks = [item.op for item in graph.items if isinstance(item.op, Graph)]
+    return any(block.memo("latency_crossed", _crossed) or block.memo("latency_joins", _joins) for block in blocks)
+
+
+def _joins(block: Graph) -> bool:
+    first = range(len(block.inputs))
+    return any(item.op in _JOINING and any(v in first for v in item.inputs) for item in block.items)
 
 
 def executed(graph: Graph) -> Graph:
-    """The deployed network of a training graph as it is timed: without its blocks where it forks."""
+    """The deployed network of a training graph as it is timed: without its blocks where kernels reach across them."""
     deployed = deploy(graph)[0]
-    return flattened(deployed) if graph.memo("latency_forks", _forks) else deployed
+    return flattened(deployed) if graph.memo("latency_crossed", _crossed) else deployed
 
 
-def _flat_kernels(graph: Graph) -> NamedUnit:
-    """The kernels of a whole network that forks."""
+def _flat_kernels(graph: Graph, rules: KernelRules) -> tuple[Kernel, ...]:
+    """The kernels of a whole network, which reach across its blocks."""
     flat = executed(graph)
-    return _with_kernels(Unit("", flat), [item.name for item in flat.items], DEFAULT_FUSION)
+    return _kernels(flat, [item.name for item in flat.items], rules)
 
 
-def _flat_units(graph: Graph) -> tuple[Unit, ...]:
-    return () if is_constant(graph) else tuple([kernel.unit for kernel in _flat_kernels(graph).kernels])
+def _flat_units(graph: Graph, rules: KernelRules) -> tuple[Unit, ...]:
+    return () if is_constant(graph) else tuple([kernel.unit for kernel in _flat_kernels(graph, rules)])
 
 
 def _split(deployed: Graph) -> tuple[Unit, ...]:
     found: list[Unit] = []
-    run: list[tuple[int, Item]] = []
+    run: Group = []
     value = len(deployed.inputs)
     for item in deployed.items:
         if isinstance(item.op, Graph):
@@ -244,8 +223,8 @@ def _split(deployed: Graph) -> tuple[Unit, ...]:
 _Step = tuple[str, tuple[int, ...], tuple[tuple[str, Any], ...], int]
 
 
-def _run_units(graph: Graph, run: list[tuple[int, Item]]) -> tuple[Unit, ...]:
-    """Consecutive single ops as one unit, with values and weights renumbered so that equal runs are equal."""
+def _run_units(graph: Graph, run: Group) -> tuple[Unit, ...]:
+    """Some single ops as one unit, with values and weights renumbered so that equal runs are equal."""
     if not run:
         return ()
     made = {value for value, _ in run}
@@ -256,9 +235,22 @@ def _run_units(graph: Graph, run: list[tuple[int, Item]]) -> tuple[Unit, ...]:
         (str(item.op), tuple([number[v] for v in item.inputs]), tuple(item.attrs.items()), entries.index(item.weights))
         for _, item in run
     ]
-    read = {v for item in graph.items[graph.items.index(run[-1][1]) + 1 :] for v in item.inputs} | {*graph.outputs}
-    outputs = tuple([number[value] for value, _ in run if value in read])
+    readers: dict[int, frozenset[int]] = graph.memo("latency_readers", _readers)
+    outputs = tuple([number[value] for value, _ in run if not readers[value] <= made])
     return _run_graph(tuple([graph.value_shapes[v] for v in outside]), tuple(steps), outputs)
+
+
+def _readers(graph: Graph) -> dict[int, frozenset[int]]:
+    """The values for which each value is read; -1 stands for a result of the graph."""
+    found: dict[int, set[int]] = {value: set() for value in range(len(graph.value_shapes))}
+    value = len(graph.inputs)
+    for item in graph.items:
+        for read in item.inputs:
+            found[read].add(value)
+        value += len(item.shapes)
+    for read in graph.outputs:
+        found[read].add(-1)
+    return {value: frozenset(by) for value, by in found.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -282,23 +274,17 @@ def _families(graph: Graph) -> frozenset[str]:
 
 
 def _family(node: Node, in_shape: Shape) -> str:
-    return _op_family(node.op, node.attrs, in_shape)
+    return op_family(node.op, node.attrs, in_shape)
 
 
 def kind_of(unit: Unit) -> str:
     """The family of the first op of a kernel, which takes most of its time."""
-    return _head(unit.graph, [(0, unit.graph.items[0])])
-
-
-def _op_family(op: str, attrs: Attrs, in_shape: Shape) -> str:
-    if op != "conv" or attrs["groups"] == 1:
-        return op
-    return "depthwise" if attrs["groups"] == in_shape[0] else "grouped"
+    return head_family(unit.graph, [(0, unit.graph.items[0])])
 
 
 def features(unit: Unit) -> dict[str, float]:
-    """What the time of a unit depends on, for one input: per family of ops its MACs, MACs with channels
-    filled up to whole vectors, bytes moved and number of nodes; bytes of weights, inputs and outputs.
+    """What the time of a unit depends on, for one input: per family of ops its MACs, those of each window, MACs with
+    channels filled up to whole vectors, bytes moved and number of nodes; bytes of weights, inputs and outputs.
     """
     graph = unit.graph
     shapes = graph.shapes_by_name()
@@ -310,7 +296,10 @@ def features(unit: Unit) -> dict[str, float]:
         found[f"moved:{family}"] += BYTES * (prod(node.shape) + sum(prod(shape) for shape in read))
         if node.op == "conv":
             taps = prod(node.attrs["kernel"]) * prod(node.shape[1:])
-            found[f"macs:{family}"] += taps * node.shape[0] * (read[0][0] // node.attrs["groups"])
+            macs = taps * node.shape[0] * (read[0][0] // node.attrs["groups"])
+            found[f"macs:{family}"] += macs
+            if (window := max(node.attrs["kernel"])) > 1:  # runtimes have code of its own for some windows
+                found[f"macs:{family}:{window}"] += macs
             filled = _filled(node.shape[0]) * (1 if family == "depthwise" else read[0][0] // node.attrs["groups"])
             found[f"filled:{family}"] += taps * filled
         elif node.op == "linear":

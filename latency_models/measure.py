@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
@@ -45,6 +45,7 @@ THOROUGH = Effort(visits=34, loads=3)
 _REFERENCE_MACS = 500_000_000  # of one call, so that references take little of the time
 _MEDIAN = 1.2  # how much more the median of some normal values varies than their mean
 _LOADS_APART = 1_000_003  # between the seeds of two loads
+_KEPT_BYTES = 1 << 30  # of files that take long to build
 _GROUPS = 10
 _T90 = 1.83  # half-width of the 90 % interval in standard errors, for ten groups (Student)
 
@@ -195,13 +196,16 @@ class LocalTimer:
         """See ``Timer``."""
         load = loader(self.device.runtime)
         often = Counter(_identity(work) for work in workloads)
-        self._files = {key: self._files[key] for key in often if key in self._files}
+        slow = RUNTIMES[self.device.runtime].slow_build
+        self._forget(often, _KEPT_BYTES if slow else 0)
+        if slow:
+            self._build_apart(workloads, should_stop)
         own_layout = RUNTIMES[self.device.runtime].own_layout
         runs: list[Run] = []
         for work in workloads:
             if should_stop():
                 raise _stopped()
-            file = self._file(work, keep=effort.loads > 1 or often[_identity(work)] > 1)
+            file = self._file(work, keep=slow or effort.loads > 1 or often[_identity(work)] > 1)
             options = {"part": True} if own_layout and work.part else {}
             runs.append(load(file, self.device, seed=seed, **options))
             runs[-1]()
@@ -210,6 +214,32 @@ class LocalTimer:
         if samples is None:
             raise _stopped()
         return list(samples)
+
+    def _forget(self, wanted: Collection[tuple[int, int]], most_bytes: int) -> None:
+        """Drops the oldest of the files that are not wanted now, until the others hold no more than that."""
+        others = {key: len(file) for key, (_, file) in self._files.items() if key not in wanted}
+        held = sum(others.values())
+        for key, size in others.items():
+            if held <= most_bytes:
+                return
+            del self._files[key]
+            held -= size
+
+    def _build_apart(self, workloads: Sequence[Workload], should_stop: Callable[[], bool]) -> None:
+        """Builds the files that are missing in as many processes as there are processors."""
+        from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
+
+        missing = {_identity(work): work for work in workloads if _identity(work) not in self._files}
+        processes = min(cpu_count(), len(missing))
+        if processes < 2:
+            return
+        build = self._build or builder(self.device.runtime)
+        calls = (delayed(build)(work.graph, work.weights, self.device) for work in missing.values())
+        files = Parallel(n_jobs=processes, return_as="generator")(calls)
+        for (key, work), file in zip(missing.items(), files, strict=True):
+            self._files[key] = work, file
+            if should_stop():
+                raise _stopped()
 
     def _file(self, work: Workload, keep: bool) -> bytes:
         known = self._files.get(_identity(work))

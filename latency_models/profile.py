@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from latency_models.drift import fit_drift
 from latency_models.estimate import Estimate
+from latency_models.kernel_rules import rules_of
 from latency_models.kernel_store import KernelStore
-from latency_models.kernels import Unit, families, features, units
+from latency_models.kernels import Unit, families, features
 from latency_models.measure import Timed, level_of, time_workloads
 from latency_models.predictors.composition import LEAST_NETWORKS, Composition, compose
 from latency_models.predictors.table import UnitRecord, UnitTable
-from latency_models.profile_choice import by_use_and_size, count_units, draw_networks, spread_networks
+from latency_models.profile_choice import Drawn, by_use_and_size, count_units, draw_networks, spread_networks
 from latency_models.profile_file import NetworkRecord, Profile, load_profile, save_profile
 from latency_models.report import accuracy_report
 from latency_models.timing import Effort, MeasuringStopped, Timer, Workload
@@ -148,10 +149,11 @@ def profile_device(
         timer, store, seed, time.monotonic() + 60 * minutes, 60 * minutes, on_progress, should_stop
     )  # fmt: skip
     session.check()
-    drawn = draw_networks(space, task, seed, time.monotonic() + _DRAW_SHARE * session.total_s, session.check)
+    rules = rules_of(timer.device.runtime)
+    drawn = draw_networks(space, task, rules, seed, time.monotonic() + _DRAW_SHARE * session.total_s, session.check)
     found, counts = count_units(drawn)
 
-    chosen = by_use_and_size(found, counts)[:max_units]
+    chosen = by_use_and_size(found, counts, rules)[:max_units]
     until = time.monotonic() + _UNIT_SHARE * 60 * minutes
     session.time({u.key: Workload(u.graph, None, True) for u in chosen}, _UNITS, until, LEAST_NETWORKS)
     timed = {unit.key: each for unit in chosen if (each := store.get(unit.key)) is not None}
@@ -196,7 +198,7 @@ class _Network:
 
 
 def _time_networks(
-    drawn: Mapping[str, Graph],
+    drawn: Mapping[str, Drawn],
     every: Mapping[str, Unit],
     counts: Counter[str],
     timed: Mapping[str, Timed],
@@ -209,16 +211,16 @@ def _time_networks(
     """
     level = level_of(list(timed.values()))
     table = UnitTable(_records(timed, every, counts, level))
-    texts = [text for text, graph in drawn.items() if table.supports(units(graph))]
+    texts = [text for text, network in drawn.items() if table.supports(network.units)]
     if len(texts) < LEAST_NETWORKS:
         raise InvalidSpec(
             f"{len(texts)} of {len(drawn)} networks can be predicted", hint="profile for longer", field="minutes"
         )
-    idle = [text for text in texts if not units(drawn[text])]
-    texts = [*idle[:1], *(text for text in texts if units(drawn[text]))]
+    idle = [text for text in texts if not drawn[text].units]
+    texts = [*idle[:1], *(text for text in texts if drawn[text].units)]
     least, networks = LEAST_NETWORKS + bool(idle), networks + bool(idle)
     least_ms = min(record.ms for record in table.records)
-    expected = {text: max(least_ms, sum(table.unit_ms(unit) for unit in units(drawn[text]))) for text in texts}
+    expected = {text: max(least_ms, sum(table.unit_ms(unit) for unit in drawn[text].units)) for text in texts}
     rng = np.random.default_rng([session.seed, 1])
     seen: set[str] = set(timed)
     found = _stored(texts, drawn, session.store, len(timed))[:networks]
@@ -234,7 +236,7 @@ def _time_networks(
         wanted = min(_NETWORKS.chunk, max(_FIRST_CHUNK, fitting), networks - len(found), len(left))
         chosen = spread_networks(left, expected, drawn, seen, wanted, rng)
         left = [text for text in left if text not in set(chosen)]
-        graphs = {text: deploy(drawn[text])[0] for text in chosen}
+        graphs = {text: deploy(drawn[text].graph)[0] for text in chosen}
         first = {graph.fingerprint: text for text, graph in reversed(graphs.items()) if graph.fingerprint not in had}
         works = {text: Workload(graphs[text]) for text in first.values()}  # equal networks count once
         keys = {text: key for key, text in first.items()}
@@ -247,7 +249,7 @@ def _time_networks(
         for text in works:
             stored = session.store.get(keys[text])
             if stored is not None:
-                found.append(_Network(text, drawn[text], units(drawn[text]), stored))
+                found.append(_Network(text, *drawn[text], stored))
                 seen.update(unit.key for unit in found[-1].units)
     if sum(bool(each.units) for each in found) < LEAST_NETWORKS:
         raise InvalidSpec(
@@ -258,18 +260,18 @@ def _time_networks(
     return found
 
 
-def _stored(texts: Sequence[str], drawn: Mapping[str, Graph], store: KernelStore, known: int) -> list[_Network]:
+def _stored(texts: Sequence[str], drawn: Mapping[str, Drawn], store: KernelStore, known: int) -> list[_Network]:
     """The networks that an earlier run has timed."""
     if len(store) <= known:  # nothing but units
         return []
     found = []
     had: set[str] = set()
     for text in texts:
-        key = deploy(drawn[text])[0].fingerprint
+        key = deploy(drawn[text].graph)[0].fingerprint
         stored = store.get(key)
         if stored is not None and key not in had:
             had.add(key)
-            found.append(_Network(text, drawn[text], units(drawn[text]), stored))
+            found.append(_Network(text, *drawn[text], stored))
     return found
 
 

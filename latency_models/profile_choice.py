@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from latency_models.kernel_rules import KernelRules
 from latency_models.kernels import Unit, families, unit_kernels, units
 from search_spaces.architecture import Architecture, SearchSpace
 from search_spaces.graph import Graph
@@ -19,40 +21,52 @@ _KERNELS_OF = 5  # of the kernels in every so many units some are timed alone, t
 _NEAR = 6  # networks of about the wanted latency, of which the one with most unseen units is taken
 
 
+class Drawn(NamedTuple):
+    """A network that may be timed, and its units."""
+
+    graph: Graph
+    units: tuple[Unit, ...]
+
+
 def draw_networks(
-    space: SearchSpace, task: Task, seed: int, until: float, check: Callable[[], None]
-) -> dict[str, Graph]:
+    space: SearchSpace, task: Task, rules: KernelRules, seed: int, until: float, check: Callable[[], None]
+) -> dict[str, Drawn]:
     """Cover, then random architectures: ``DRAWS``, or as many above ``LEAST_DRAWS`` as there is time for ``until``.
 
     By their text.
     """
     rng = np.random.default_rng(seed)
     smallest = space.smallest()
-    drawn = {space.to_string(arch): space.graph(arch, task) for arch in (smallest, *space.cover())}
+    drawn: dict[str, Drawn] = {}
+
+    def draw(arch: Architecture) -> None:
+        graph = space.graph(arch, task)
+        drawn[space.to_string(arch)] = Drawn(graph, units(graph, rules))
+
+    for arch in (smallest, *space.cover()):
+        draw(arch)
     for number in range(DRAWS):
         if number >= LEAST_DRAWS and time.monotonic() > until:
             break
         check()
-        arch: Architecture = space.sample(rng)
+        arch = space.sample(rng)
         if number % 2:  # uniform draws are nearly all of middling size; searches look for the small ones
             arch = space.crossover(smallest, arch, rng)
-        text = space.to_string(arch)
-        drawn[text] = space.graph(arch, task)
-        units(drawn[text])  # memoised: the costly part of what follows
+        draw(arch)
     return drawn
 
 
-def count_units(drawn: Mapping[str, Graph]) -> tuple[dict[str, Unit], Counter[str]]:
+def count_units(drawn: Mapping[str, Drawn]) -> tuple[dict[str, Unit], Counter[str]]:
     found: dict[str, Unit] = {}
     counts: Counter[str] = Counter()
-    for graph in drawn.values():
-        for unit in units(graph):
+    for network in drawn.values():
+        for unit in network.units:
             found.setdefault(unit.key, unit)
             counts[unit.key] += 1
     return found, counts
 
 
-def by_use_and_size(found: Mapping[str, Unit], counts: Counter[str]) -> list[Unit]:
+def by_use_and_size(found: Mapping[str, Unit], counts: Counter[str], rules: KernelRules) -> list[Unit]:
     """By turns the most used unit that is left, and one from a spread over the sizes; kinds of op come first.
 
     Among them are kernels of some units, each a unit of its own.
@@ -68,7 +82,7 @@ def by_use_and_size(found: Mapping[str, Unit], counts: Counter[str]) -> list[Uni
         chosen.setdefault(often.key, often)
         chosen.setdefault(spread.key, spread)
         if number % _KERNELS_OF == 0:
-            for kernel in unit_kernels(spread):
+            for kernel in unit_kernels(spread, rules):
                 chosen.setdefault(kernel.key, kernel)
     return list(chosen.values())
 
@@ -81,7 +95,7 @@ def _bits_reversed(number: int) -> int:
 def spread_networks(
     texts: Sequence[str],
     expected: Mapping[str, float],
-    drawn: Mapping[str, Graph],
+    drawn: Mapping[str, Drawn],
     seen: set[str],
     wanted: int,
     rng: np.random.Generator,
@@ -94,7 +108,7 @@ def spread_networks(
     for position in np.linspace(0, 1, min(wanted, len(texts))):
         goal = logs.min() + np.clip(position + offset, 0, 1) * (logs.max() - logs.min())
         near = sorted(left, key=lambda i: abs(logs[i] - goal))[:_NEAR]
-        pick = max(near, key=lambda i: sum(unit.key not in seen for unit in units(drawn[texts[i]])))
+        pick = max(near, key=lambda i: sum(unit.key not in seen for unit in drawn[texts[i]].units))
         left.remove(pick)
         picks.append(texts[pick])
     return [picks[i] for i in rng.permutation(len(picks))]

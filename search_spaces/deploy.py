@@ -140,7 +140,7 @@ def _computed(item: Item, inputs: tuple[int, ...]) -> Any:
 
 
 def flattened(deployed: Graph) -> Graph:
-    """A deployed graph without blocks, as a runtime sees it: what blocks compute alike is merged across them."""
+    """A deployed graph without blocks, as a runtime sees it: what blocks compute alike is merged, sums are of two."""
     flat: Graph = deployed.memo("flattened", _flattened)
     return flat
 
@@ -156,15 +156,30 @@ def _flattened(deployed: Graph) -> Graph:
             if isinstance(item.op, Graph):
                 values.extend(walk(item.op, f"{names}{item.name}.", f"{weights}{item.weights}.", taken))
                 continue
-            moved = item._replace(name=names + item.name, weights=weights + item.weights, inputs=taken)
-            steps.append(Step(moved, tuple(range(len(shapes), len(shapes) + len(item.shapes)))))
-            values.extend(steps[-1].makes)
-            shapes.extend(item.shapes)
+            for moved in _of_two(item._replace(name=names + item.name, weights=weights + item.weights, inputs=taken)):
+                inside = tuple([v if v >= 0 else len(shapes) - 1 for v in moved.inputs])
+                made = tuple(range(len(shapes), len(shapes) + len(moved.shapes)))
+                steps.append(Step(moved._replace(inputs=inside), made))
+                shapes.extend(moved.shapes)
+            values.extend(made)
         return tuple([values[v] for v in sub.outputs])
 
     outputs = walk(deployed, "", "", tuple(range(len(deployed.inputs))))
     draft = merge_equal(Draft(tuple(shapes), tuple(steps), outputs))
     return _assembled(deployed.inputs, draft, draft.outputs)
+
+
+def _of_two(item: Item) -> list[Item]:
+    """A sum of several as sums of two, as files of networks have them; -1 stands for the value made before."""
+    if item.op != "add" or len(item.inputs) <= 2:
+        return [item]
+    first, *rest = item.inputs
+    parts = [f"{item.name}_part{number}" for number in range(1, len(rest))]
+    left = [first] + [-1] * len(parts)
+    return [
+        item._replace(name=name, inputs=(before, term))
+        for name, before, term in zip([*parts, item.name], left, rest, strict=True)
+    ]
 
 
 PASSES: tuple[Callable[[Draft], Draft], ...] = (drop_train_only, drop_dead, rewrite_layers, drop_dead, merge_equal)

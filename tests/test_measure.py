@@ -24,7 +24,7 @@ from latency_models.measure import (
     reference_graphs,
     time_workloads,
 )
-from latency_models.runtimes import builder
+from latency_models.runtimes import RUNTIMES, builder
 from latency_models.timing import Effort, Machine, MeasuringStopped, Samples, Workload
 from search_spaces.builder import Builder
 from search_spaces.errors import CorruptFile, InvalidSpec, StorageFull
@@ -130,6 +130,29 @@ def test_a_network_that_is_loaded_again_is_built_once() -> None:
     found = measure_latency_ms(works, timer, effort=replace(QUICK, loads=3, chunk=2))
     assert len(found) == 3
     assert len(built) == 3 + len(reference_graphs(1))
+
+
+def test_what_takes_long_to_build_is_built_by_several_processes_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def build(graph: Graph, weights: Any, device: Any, **_: Any) -> bytes:
+        with (tmp_path / "built").open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        return builder("onnxruntime")(graph, weights, device)
+
+    monkeypatch.setitem(RUNTIMES, "onnxruntime", RUNTIMES["onnxruntime"]._replace(slow_build=True))
+    works = [Workload(conv(c)) for c in (8, 16, 32)]
+    timer = LocalTimer(DEVICE, build)
+    for _ in range(2):
+        measure_latency_ms(works, timer, effort=replace(QUICK, loads=1))
+    pids = (tmp_path / "built").read_text().split()
+    assert len(pids) == 3 + len(reference_graphs(1))
+    if (os.cpu_count() or 1) > 1:
+        assert str(os.getpid()) not in pids
+    monkeypatch.setattr("latency_models.measure._KEPT_BYTES", 0)
+    measure_latency_ms(works[:1], timer, effort=replace(QUICK, loads=1))
+    measure_latency_ms(works[1:2], timer, effort=replace(QUICK, loads=1))
+    assert len((tmp_path / "built").read_text().split()) == len(pids) + 1  # the others were dropped
 
 
 def test_larger_networks_take_longer_and_order_is_kept() -> None:

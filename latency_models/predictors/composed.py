@@ -7,16 +7,8 @@ from math import hypot
 
 from latency_models.device import Device
 from latency_models.estimate import Estimate, Source
-from latency_models.kernels import (
-    BYTES,
-    DEFAULT_FUSION,
-    Fusion,
-    Unit,
-    features,
-    kind_of,
-    named_units,
-    units,
-)
+from latency_models.kernel_rules import rules_of
+from latency_models.kernels import BYTES, Unit, features, kind_of, named_units, units
 from latency_models.predictors import LayerEstimate
 from latency_models.predictors.composition import LEAST_SHARE, Composition, Deviations
 from latency_models.predictors.table import UnitRecord, UnitTable
@@ -30,17 +22,11 @@ _LEAST_SHARE_OF_UNIT = 0.5  # nothing takes less than this part of the fastest u
 class ComposedPredictor:
     """A ``LatencyPredictor``: a sum over units of what each adds to a network, computed once a unit."""
 
-    def __init__(
-        self,
-        device: Device,
-        records: Sequence[UnitRecord],
-        composition: Composition,
-        fusion: Fusion = DEFAULT_FUSION,
-    ) -> None:
+    def __init__(self, device: Device, records: Sequence[UnitRecord], composition: Composition) -> None:
         self.device = device
         self.table = UnitTable(records)
         self.composition = composition
-        self._fusion = fusion
+        self._rules = rules_of(device.runtime)
         self._records: Mapping[str, UnitRecord] = {record.key: record for record in records}
         self._deviations = Deviations(composition, self._records)
         self._least_ms = _LEAST_SHARE_OF_UNIT * min((record.ms for record in records), default=0.0)
@@ -52,7 +38,7 @@ class ComposedPredictor:
         parts = self._parts
         raised = 0.0
         modelled = 0.0
-        inside = units(graph)
+        inside = units(graph, self._rules)
         if not inside:
             return self._idle()
         for unit in inside:
@@ -103,7 +89,7 @@ class ComposedPredictor:
         Where the fit found that a call costs less than nothing, each takes its part of that.
         """
         found: list[LayerEstimate] = []
-        named = named_units(graph, self._fusion)
+        named = named_units(graph, self._rules)
         raised = sum(self._part(unit) for unit, _ in named)
         taken = min(1.0, self.predict(graph).value / raised) if raised else 1.0
         for unit, kernels in named:

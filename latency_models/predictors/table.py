@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from latency_models.kernels import Unit, families, features
-from latency_models.predictors.regression import Features, UnitModel, fit_units
+from latency_models.predictors.regression import Features, Rates, UnitModel, fit_rates, fit_units
 from search_spaces.errors import UnsupportedKernel
 
 _MODELLED_LIMIT = 100_000
@@ -39,6 +39,7 @@ class UnitTable:
         self._families = frozenset(name for record in self.records for name in record.families)
         self._modelled: dict[str, float] = {}
         self._models: dict[tuple[str, ...], UnitModel] = {}
+        self._rates: Rates | None = None
 
     def model_of(self, kind: tuple[str, ...]) -> UnitModel:
         """The regression over the units of exactly these families, or over all. Raises: UnsupportedKernel."""
@@ -55,7 +56,9 @@ class UnitTable:
             raise UnsupportedKernel("too few units were timed to model others", hint="profile with more time")
         alike = sorted(alike, key=lambda r: (-r.count, r.key))[:_MOST_POINTS]
         errors = [record.error_ms / record.ms for record in alike]
-        return fit_units([r.features for r in alike], [r.ms for r in alike], errors)
+        if self._rates is None:
+            self._rates = fit_rates([r.features for r in self.records], [r.ms for r in self.records])
+        return fit_units([r.features for r in alike], [r.ms for r in alike], errors, self._rates)
 
     def modelled_ms(self, unit: Unit) -> float:
         """The modelled time of a unit that was not timed. Raises: UnsupportedKernel."""

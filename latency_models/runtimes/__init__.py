@@ -81,7 +81,7 @@ class RuntimeFacts(NamedTuple):
     """A runtime: what it is, the package that holds it, how it is installed, its precisions, and its module.
 
     ``own_layout``: ``load`` takes ``part=True``, and inputs and outputs then have the layout that the runtime uses
-    between layers.
+    between layers. ``slow_build``: a file takes seconds, so that several processes build.
     """
 
     description: str
@@ -90,6 +90,7 @@ class RuntimeFacts(NamedTuple):
     precisions: tuple[str, ...]
     module: str
     own_layout: bool = False
+    slow_build: bool = False
 
 
 RUNTIMES: Mapping[str, RuntimeFacts] = {
@@ -114,6 +115,7 @@ RUNTIMES: Mapping[str, RuntimeFacts] = {
         "pip install executorch",
         ("fp32", "int8"),
         "latency_models.runtimes.executorch",
+        slow_build=True,
     ),
     "pytorch": RuntimeFacts(
         "PyTorch on the CPU, eager", "torch", "pip install torch", ("fp32",), "latency_models.runtimes.pytorch"
