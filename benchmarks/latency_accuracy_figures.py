@@ -36,9 +36,9 @@ def within(a: Floats, b: Floats, tolerance: float = TOLERANCE) -> float:
 
 
 def anchors(profile: Profile) -> list[NetworkRecord]:
-    """Networks that the profile timed twice, over the range: timed again beside the others, they show the drift."""
-    most = max(record.timings for record in profile.networks)
-    by_latency = sorted((r for r in profile.networks if r.timings == most), key=lambda record: record.ms)
+    """Networks that the profile timed twice or more, over the range: timed beside the others, they show the drift."""
+    often = min(2, max(record.timings for record in profile.networks))
+    by_latency = sorted((r for r in profile.networks if r.timings >= often), key=lambda record: record.ms)
     picks = np.unique(np.linspace(0, len(by_latency) - 1, min(ANCHORS, len(by_latency))).astype(int))
     return [by_latency[i] for i in picks]
 

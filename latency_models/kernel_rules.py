@@ -121,7 +121,7 @@ class _Gatherer:
         return None
 
     def _may_overwrite(self, value: int, item: Item, read: int, group: Group) -> bool:
-        """Whether all others that read what the kernel of the other summand gives have done so, and the layer does not."""
+        """Whether all others that read what the other summand's kernel gives have done so, and the layer does not."""
         own = {v for _, each in group for v in each.inputs}
         ready = self.needs[value] | 1 << value
         for other in item.inputs:

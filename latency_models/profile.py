@@ -9,28 +9,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.drift import fit_drift
-from latency_models.estimate import Estimate
 from latency_models.kernel_rules import rules_of
 from latency_models.kernel_store import KernelStore
-from latency_models.kernels import Unit, families, features
+from latency_models.kernels import Unit
 from latency_models.measure import Timed, level_of, time_workloads
-from latency_models.predictors.composition import LEAST_NETWORKS, Composition, compose
-from latency_models.predictors.table import UnitRecord, UnitTable
+from latency_models.predictors.composition import LEAST_NETWORKS
+from latency_models.predictors.table import UnitTable
 from latency_models.profile_choice import Drawn, by_use_and_size, count_units, draw_networks, spread_networks
 from latency_models.profile_file import NetworkRecord, Profile, load_profile, save_profile
-from latency_models.report import accuracy_report
+from latency_models.profile_fit import TimedNetwork, fit_profile, profile_report, unit_records
 from latency_models.timing import Effort, MeasuringStopped, Timer, Workload
 from search_spaces.architecture import SearchSpace, check_task
 from search_spaces.deploy import deploy
 from search_spaces.errors import InvalidSpec
-from search_spaces.graph import Graph
 from search_spaces.task import Task
 
 __all__ = ["NetworkRecord", "Profile", "ProfilingStopped", "load_profile", "profile_device", "save_profile"]
@@ -45,6 +40,7 @@ MOST_UNITS = 1500
 REPEATED = 20
 """Networks timed twice, over the range of latencies: how well measuring repeats, and what later drift is seen by."""
 _LEAST_REPEATED = 5
+_MOST_AGAIN = 3
 _DRAW_SHARE = 0.08
 _UNIT_SHARE = 0.35
 _AGAIN_SHARE = 0.08
@@ -54,7 +50,6 @@ _NETWORKS = Effort(visits=50, visit_s=0.003, chunk=48)  # small chunks, for the 
 _LONG_MINUTES = 3.0
 """A shorter profile has fewer visits of each network, for it needs some networks more than it needs exact ones."""
 _LEAST_VISITS = 12
-_SHRINK = 8  # as many networks more would be needed to believe a chunk's shared error whole
 _FIRST_CHUNK = 8
 
 
@@ -162,8 +157,8 @@ def profile_device(
     tried = _time_networks(drawn, every, counts, timed, networks, session)
     tried.sort(key=lambda each: not each.units)  # those that run come first, and have a place in the records
     again = _time_again([each for each in tried if each.units], session)
-    level, records, composition, measured, left_out = _fit(every, counts, timed, tried, again)
-    repeated = {i for i, _ in again}
+    fitted = fit_profile(every, counts, timed, tried, again)
+    repeated = Counter(i for i, _ in again)
     return Profile(
         device=timer.device,
         space=space.name,
@@ -171,30 +166,21 @@ def profile_device(
         seed=seed,
         runtime_version=machine.runtime_version,
         cpu=machine.cpu,
-        reference_ms=level,
-        units=records,
+        reference_ms=fitted.level_ms,
+        units=fitted.units,
         networks=tuple(
-            NetworkRecord(each.text, m.value, m.error or 0.0, p, 1 + (i in repeated))
-            for i, (each, m, p) in enumerate(zip(tried, measured, left_out, strict=False))
+            NetworkRecord(each.text, m.value, m.error or 0.0, p, 1 + repeated[i])
+            for i, (each, m, p) in enumerate(zip(tried, fitted.measured, fitted.left_out_ms, strict=False))
         ),
-        composition=composition,
-        report=_report(session, timed, tried, again, measured, left_out, level)
+        composition=fitted.composition,
+        report=profile_report(timed, tried, again, fitted)
         | {
+            "wall_seconds": time.monotonic() - session.started,
             "units_timed": len(timed.keys() & found.keys()),
             "units_found": len(found),
-            "modelled_share": composition.modelled_share,
+            "modelled_share": fitted.composition.modelled_share,
         },
     )
-
-
-@dataclass(frozen=True)
-class _Network:
-    """A network that was timed."""
-
-    text: str
-    graph: Graph
-    units: tuple[Unit, ...]
-    timed: Timed
 
 
 def _time_networks(
@@ -204,13 +190,13 @@ def _time_networks(
     timed: Mapping[str, Timed],
     networks: int,
     session: _Session,
-) -> list[_Network]:
+) -> list[TimedNetwork]:
     """Whole networks, chunk by chunk: each chunk evenly over the logarithm of the expected latency.
 
     Networks of which nothing depends on the input take all the same time: one of them is enough.
     """
     level = level_of(list(timed.values()))
-    table = UnitTable(_records(timed, every, counts, level))
+    table = UnitTable(unit_records(timed, every, counts, level))
     texts = [text for text, network in drawn.items() if table.supports(network.units)]
     if len(texts) < LEAST_NETWORKS:
         raise InvalidSpec(
@@ -249,7 +235,7 @@ def _time_networks(
         for text in works:
             stored = session.store.get(keys[text])
             if stored is not None:
-                found.append(_Network(text, *drawn[text], stored))
+                found.append(TimedNetwork(text, *drawn[text], stored))
                 seen.update(unit.key for unit in found[-1].units)
     if sum(bool(each.units) for each in found) < LEAST_NETWORKS:
         raise InvalidSpec(
@@ -260,7 +246,7 @@ def _time_networks(
     return found
 
 
-def _stored(texts: Sequence[str], drawn: Mapping[str, Drawn], store: KernelStore, known: int) -> list[_Network]:
+def _stored(texts: Sequence[str], drawn: Mapping[str, Drawn], store: KernelStore, known: int) -> list[TimedNetwork]:
     """The networks that an earlier run has timed."""
     if len(store) <= known:  # nothing but units
         return []
@@ -271,134 +257,35 @@ def _stored(texts: Sequence[str], drawn: Mapping[str, Drawn], store: KernelStore
         stored = store.get(key)
         if stored is not None and key not in had:
             had.add(key)
-            found.append(_Network(text, *drawn[text], stored))
+            found.append(TimedNetwork(text, *drawn[text], stored))
     return found
 
 
-def _time_again(networks: Sequence[_Network], session: _Session) -> list[tuple[int, Timed]]:
-    """Some of the networks a second time, apart from the first, evenly over their order by latency."""
+def _time_again(networks: Sequence[TimedNetwork], session: _Session) -> list[tuple[int, Timed]]:
+    """Some of the networks once more, apart from the first time, evenly over their order by latency.
+
+    While there is time, then others: those timed least often.
+    """
     order = np.argsort([each.timed.estimate.value for each in networks], kind="stable")
     fitting = max(_LEAST_REPEATED, session.fitting(_NETWORKS, session.ends))
     picks = order[np.linspace(0, len(order) - 1, min(REPEATED, fitting, len(order))).astype(int)].tolist()
-    session.check()
-    timed = time_workloads(
-        [Workload(deploy(networks[i].graph)[0]) for i in picks],
-        session.timer,
-        effort=session.scaled(_NETWORKS),
-        seed=session.seed + 7919,
-        should_stop=session.should_stop,
-    )
-    return list(zip(picks, timed, strict=True))
-
-
-def _records(
-    timed: Mapping[str, Timed], every: Mapping[str, Unit], counts: Counter[str], level: Sequence[float]
-) -> list[UnitRecord]:
-    found = []
-    for key, each in timed.items():
-        unit, estimate = every[key], each.at(level)
-        kinds = tuple(sorted(families(unit)))
-        found.append(UnitRecord(key, estimate.value, estimate.error or 0.0, counts[key], kinds, features(unit)))
+    rng = np.random.default_rng([session.seed, 2])
+    found: list[tuple[int, Timed]] = []
+    while picks:
+        session.check()
+        timed = time_workloads(
+            [Workload(deploy(networks[i].graph)[0]) for i in picks],
+            session.timer,
+            effort=session.scaled(_NETWORKS),
+            seed=session.seed + 7919 + len(found),
+            should_stop=session.should_stop,
+        )
+        found += zip(picks, timed, strict=True)
+        session.tell()
+        fitting = min(_NETWORKS.chunk, session.fitting(_NETWORKS, session.ends), len(networks))
+        if fitting < _FIRST_CHUNK:
+            break
+        often = Counter(i for i, _ in found)
+        by_need = sorted(rng.permutation(len(networks)).tolist(), key=often.__getitem__)
+        picks = [i for i in by_need[:fitting] if often[i] < _MOST_AGAIN]
     return found
-
-
-def _modelled(
-    networks: Sequence[_Network], timed: Mapping[str, Timed], table: UnitTable, counts: Counter[str]
-) -> list[UnitRecord]:
-    """The units of timed networks that were not timed alone."""
-    missing = {unit.key: unit for network in networks for unit in network.units if unit.key not in timed}
-    found = []
-    for key, unit in missing.items():
-        kinds = tuple(sorted(families(unit)))
-        ms = table.modelled_ms(unit)
-        error = table.model_of(kinds).relative_error * ms
-        found.append(UnitRecord(key, ms, error, counts[key], kinds, features(unit), timed=False))
-    return found
-
-
-def _fit(
-    every: Mapping[str, Unit],
-    counts: Counter[str],
-    timed: Mapping[str, Timed],
-    tried: Sequence[_Network],
-    again: Sequence[tuple[int, Timed]],
-) -> tuple[tuple[float, ...], tuple[UnitRecord, ...], Composition, list[Estimate], list[float]]:
-    """Level of the references, units, composition, and each network as measured and as predicted by a fit without it.
-
-    The networks of a chunk share an error, that of the drift: it shows in what they have in common, and is taken out.
-    """
-    level = level_of([*timed.values(), *(each.timed for each in tried)])
-    idle = [each.timed.at(level).value for each in tried if not each.units]
-    tried = [each for each in tried if each.units]
-    timed_records = _records(timed, every, counts, level)
-    records = (*timed_records, *_modelled(tried, timed, UnitTable(timed_records), counts))
-    by_key = {record.key: record for record in records}
-    keys = [[unit.key for unit in each.units] for each in tried]
-    _, left_out = compose(keys, [each.timed.at(level).value for each in tried], by_key)
-    rows = [*enumerate(each.timed for each in tried), *again]
-    shared = _shared_errors(
-        [timed.reference_ms for _, timed in rows],
-        [timed.at(level).value for _, timed in rows],
-        left_out[[i for i, _ in rows]],
-    )
-    each_ms: list[list[Estimate]] = [[] for _ in tried]
-    for (i, timing), by in zip(rows, shared, strict=True):
-        each_ms[i].append(timing.at([ms * exp(-by) for ms in level]))
-    measured = [_mean(of) for of in each_ms]
-    composition, left_out = compose(keys, [m.value for m in measured], by_key)
-    modelled = [sum(by_key[key].ms for key in network if key not in timed) for network in keys]
-    whole = [sum(by_key[key].ms for key in network) for network in keys]
-    share = float(np.mean(np.divide(modelled, whole)))
-    composition = replace(composition, modelled_share=share, idle_ms=idle[0] if idle else None)
-    return level, records, composition, measured, left_out.tolist()
-
-
-def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Of several timings of one network: the geometric mean."""
-    if len(estimates) == 1:
-        return estimates[0]
-    value = float(np.exp(np.mean(np.log([e.value for e in estimates]))))
-    relative = float(np.sqrt(np.sum([((e.error or 0.0) / e.value) ** 2 for e in estimates]))) / len(estimates)
-    return Estimate(value, value * relative, estimates[0].source)
-
-
-def _shared_errors(chunk_of: Sequence[tuple[float, ...]], measured_ms: Sequence[float], predicted_ms: Floats) -> Floats:
-    """The logarithm by which each network is too slow together with the others of its chunk, as a drift of the chunk.
-
-    Relative to the mean of what all chunks would show at that network.
-    """
-    chunks: dict[tuple[float, ...], list[int]] = {}
-    for i, chunk in enumerate(chunk_of):
-        chunks.setdefault(chunk, []).append(i)
-    measured, shared = np.asarray(measured_ms), np.zeros((len(chunks), len(chunk_of)))
-    for row, members in zip(shared, chunks.values(), strict=True):
-        drift = fit_drift(measured[members], predicted_ms[members])
-        row[:] = np.log(drift.apply(predicted_ms) / predicted_ms) * len(members) / (len(members) + _SHRINK)
-    usual = np.average(shared, axis=0, weights=[len(members) for members in chunks.values()])
-    own = np.empty(len(chunk_of))
-    for row, members in zip(shared, chunks.values(), strict=True):
-        own[members] = (row - usual)[members]
-    return own
-
-
-def _report(
-    session: _Session,
-    timed: Mapping[str, Timed],
-    tried: Sequence[_Network],
-    again: Sequence[tuple[int, Timed]],
-    measured: Sequence[Estimate],
-    left_out: Sequence[float],
-    level: Sequence[float],
-) -> dict[str, Any]:
-    """Accuracy on the networks left out, and how well measuring repeats."""
-    first = np.array([tried[i].timed.at(level).value for i, _ in again])
-    second = np.array([each.at(level).value for _, each in again])
-    references = np.array(sorted({each.reference_ms for each in [*timed.values(), *(t.timed for t in tried)]}))
-    drift = np.exp(np.mean(np.log(references / np.asarray(level)), axis=1))
-    return accuracy_report(left_out, [m.value for m in measured]) | {
-        "repeated": len(again),
-        "repeatability_within_5": float(np.mean(np.abs(second / first - 1) <= 0.05)),
-        "repeatability_mean_error": float(np.mean(np.abs(second / first - 1))),
-        "reference_drift": float(drift.max() / drift.min() - 1),
-        "wall_seconds": time.monotonic() - session.started,
-    }
