@@ -35,14 +35,14 @@ Floats = NDArray[np.float64]
 ProfilingStopped = MeasuringStopped
 """The caller asked to stop; what was timed is in the store."""
 
-MOST_NETWORKS = 320
+MOST_NETWORKS = 400
 MOST_UNITS = 1500
 REPEATED = 20
 """Networks timed twice, over the range of latencies: how well measuring repeats, and what later drift is seen by."""
 _LEAST_REPEATED = 5
 _MOST_AGAIN = 3
 _DRAW_SHARE = 0.08
-_UNIT_SHARE = 0.35
+_UNIT_SHARE = 0.2
 _AGAIN_SHARE = 0.08
 """Parts of the time for drawing networks, for timing units alone, and for timing some networks again."""
 _UNITS = Effort(visits=50, visit_s=0.0006, chunk=400)

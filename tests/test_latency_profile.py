@@ -14,7 +14,7 @@ from latency_models.device import parse_device
 from latency_models.kernel_store import KernelStore
 from latency_models.measure import REFERENCE_COPIES, LocalTimer, reference_graphs
 from latency_models.profile import Profile, ProfilingStopped, load_profile, profile_device, save_profile
-from latency_models.timing import Samples, Workload
+from latency_models.timing import Machine, Samples, Workload
 from search_spaces import Classification, Task
 from search_spaces.errors import CorruptFile, DeviceUnavailable, InvalidSpec
 from search_spaces.staged import Stage, StagedSpace
@@ -194,3 +194,22 @@ def test_units_beyond_the_limit_are_modelled(space: StagedSpace) -> None:
     rng = np.random.default_rng(5)
     notes = [profile.predictor().predict(space.graph(space.sample(rng), TASK)).note for _ in range(10)]
     assert any("extrapolated" in note for note in notes)
+
+
+class Instant:
+    """A device that takes as long as a network has MACs, without taking any time."""
+
+    device = parse_device("local-onnxruntime")
+
+    def machine(self) -> Machine:
+        return Machine("a CPU", "1.0")
+
+    def time(self, workloads: Sequence[Workload], **_: Any) -> list[Samples]:
+        return [[[1e3 + work.graph.macs]] * 12 for work in workloads]
+
+
+def test_what_time_is_left_goes_to_timing_networks_again(space: StagedSpace) -> None:
+    profile = profile_device(Instant(), space, TASK, networks=12, max_units=20, minutes=1)
+    assert {record.timings for record in profile.networks} == {4}
+    assert profile.report["repeated"] == 36
+    assert profile.report["repeatability_within_5"] == 1
