@@ -12,7 +12,7 @@ from typing import Any
 
 from latency_models.device import Device, cpu_model
 from latency_models.predictors.composed import ComposedPredictor
-from latency_models.predictors.composition import Composition
+from latency_models.predictors.composition import Composition, Curve
 from latency_models.predictors.table import UnitRecord
 from latency_models.runtimes import runtime_version
 from search_spaces.errors import CorruptFile, DeviceUnavailable, InvalidSpec
@@ -148,4 +148,8 @@ def _from_json(data: Any) -> Profile:
 
 def _composition(data: Any) -> Composition:
     lists = {name: tuple(data[name]) for name in ("coefficients", "points", "pulls")}
-    return Composition(**{**data, **lists})
+    curve = None
+    if (stored := data.get("curve")) is not None:
+        least_ms, most_ms, coefficients = stored
+        curve = Curve(least_ms, most_ms, tuple(coefficients))
+    return Composition(**{**data, **lists, "curve": curve})

@@ -209,7 +209,7 @@ def _network(graph: Graph) -> Graph:
 
 def _deploy(graph: Graph) -> _Deployed:
     draft = _draft(graph)
-    for rewrite in PASSES:
+    for rewrite in () if _is_chain(draft) else PASSES:
         draft = rewrite(draft)
     made = tuple(dict.fromkeys([v for v in draft.outputs if v >= len(graph.inputs)]))
     returned = tuple([made.index(v) if v >= len(graph.inputs) else ~v for v in draft.outputs])
@@ -217,6 +217,14 @@ def _deploy(graph: Graph) -> _Deployed:
     for step in draft.steps:
         recipes.update(step.recipes)
     return _Deployed(_assembled(graph.inputs, draft, made), returned, recipes)
+
+
+def _is_chain(draft: Draft) -> bool:
+    """Whether blocks follow each other, each of which deploys by itself: no pass finds anything to do."""
+    return draft.outputs == (len(draft.steps),) and all(
+        isinstance(step.item.op, Graph) and step.item.inputs == (i,) and step.makes == (i + 1,)
+        for i, step in enumerate(draft.steps)
+    )
 
 
 def _recipes(graph: Graph) -> dict[str, Expression]:

@@ -34,7 +34,7 @@ class ItemSummary:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSummary:
-    """Bytes are of float32; peak memory is that of activations at batch 1, weights those of the deployed network."""
+    """Bytes are of float32 and of the deployed network; peak memory is that of activations at batch 1."""
 
     space: str
     architecture: str
@@ -77,6 +77,7 @@ def summarise(space: SearchSpace, arch: Architecture, input_shape: Shape | None,
         graph = space.network(arch, input_shape, task.head)  # whatever the architecture says
     else:
         graph = space.graph(arch, task)
+    deployed = deploy(graph)[0]
     return NetworkSummary(
         space.name,
         space.to_string(arch),
@@ -86,8 +87,8 @@ def summarise(space: SearchSpace, arch: Architecture, input_shape: Shape | None,
         graph.params,
         graph.macs,
         graph.matmul_macs,
-        peak_memory_bytes(graph),
-        weight_bytes(deploy(graph)[0]),
+        peak_memory_bytes(deployed),
+        weight_bytes(deployed),
     )
 
 

@@ -241,6 +241,26 @@ def test_units_that_deviate_are_learned_from_the_networks_they_are_in() -> None:
     assert np.mean(np.abs(left_out / measured - 1)) < 0.5 * np.mean(np.abs(scaled / measured - 1))
 
 
+def test_a_runtime_where_time_does_not_add_up_is_bent_to_what_was_measured() -> None:
+    rng = np.random.default_rng(4)
+    records = made_up_units(rng)
+    networks, added = draw_networks(rng, records, 300, 0.01)
+    logs = np.log(added / np.median(added))
+    bent = added * np.exp(0.15 * logs**2 - 0.1 * logs**3)
+    straight, _ = compose(networks[:200], added[:200].tolist(), records)
+    assert straight.curve is None
+    composition, _ = compose(networks[:200], bent[:200].tolist(), records)
+    assert composition.curve is not None
+    found, without = (Predicts(c, records) for c in (composition, replace(composition, curve=None)))
+    error = [abs(found.predict(k) / ms - 1) for k, ms in zip(networks[200:], bent[200:], strict=True)]
+    before = [abs(without.predict(k) / ms - 1) for k, ms in zip(networks[200:], bent[200:], strict=True)]
+    assert np.mean(error) < 0.8 * np.mean(before)
+    least, most = composition.curve.least_ms, composition.curve.most_ms
+    beyond = composition.curve.apply([least, least / 100, most, most * 100]) / [least, least / 100, most, most * 100]
+    assert beyond[0] == pytest.approx(beyond[1])
+    assert beyond[2] == pytest.approx(beyond[3])
+
+
 def test_stated_errors_cover_new_networks() -> None:
     rng = np.random.default_rng(1)
     inside = []
@@ -264,8 +284,11 @@ class Predicts:
             for key, r in records.items()
         }
 
+    def predict(self, network: list[str]) -> float:
+        return self.composition.total_ms(sum(self.parts[key] for key in network), 0.0)
+
     def covers(self, network: list[str], ms: float) -> bool:
-        predicted = self.composition.call_ms + sum(self.parts[key] for key in network)
+        predicted = self.predict(network)
         return abs(ms - predicted) <= self.composition.relative_error * predicted
 
 

@@ -13,6 +13,7 @@ import pytest
 from latency_models.device import parse_device
 from latency_models.kernel_store import KernelStore
 from latency_models.measure import REFERENCE_COPIES, LocalTimer, reference_graphs
+from latency_models.predictors.composition import Curve
 from latency_models.profile import Profile, ProfilingStopped, load_profile, profile_device, save_profile
 from latency_models.timing import Machine, Samples, Workload
 from search_spaces import Classification, Task
@@ -82,7 +83,11 @@ def test_clearly_different_networks_are_ranked(profile: Profile, space: StagedSp
     assert all(e.error is not None and e.error > 0 for e in estimates)
 
 
-def test_a_stored_profile_predicts_the_same(profile: Profile, space: StagedSpace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("curve", [None, Curve(0.1, 2.0, (0.01, 0.02, -0.1, 0.05))])
+def test_a_stored_profile_predicts_the_same(
+    profile: Profile, space: StagedSpace, tmp_path: Path, curve: Curve | None
+) -> None:
+    profile = replace(profile, composition=replace(profile.composition, curve=curve))
     path, digest = save_profile(profile, tmp_path / "profiles")
     again = load_profile(path, digest)
     assert again == profile

@@ -10,7 +10,7 @@ from latency_models.estimate import Estimate, Source
 from latency_models.kernel_rules import rules_of
 from latency_models.kernels import BYTES, Unit, features, kind_of, named_units, units
 from latency_models.predictors import LayerEstimate
-from latency_models.predictors.composition import LEAST_SHARE, Composition, Deviations
+from latency_models.predictors.composition import Composition, Deviations
 from latency_models.predictors.table import UnitRecord, UnitTable
 from search_spaces.errors import UnsupportedKernel
 from search_spaces.graph import Graph
@@ -49,7 +49,7 @@ class ComposedPredictor:
                 if unit.key not in parts:
                     modelled += part
             raised += part
-        total = max(self.composition.call_ms + raised, LEAST_SHARE * raised, self._least_ms)
+        total = self.composition.total_ms(raised, self._least_ms)
         error = self.composition.relative_error * total
         if not modelled:
             return Estimate(total, error, Source.PREDICTED)

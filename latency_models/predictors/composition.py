@@ -13,7 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from latency_models.predictors.regression import Features
 from latency_models.predictors.table import UnitRecord
@@ -31,6 +31,9 @@ _NOISE = 0.02
 """Standard deviation of a network's relative residual that no unit explains."""
 _OWN = 0.2  # the part of a unit's deviation that no other unit shares
 _FOLDS = 10
+_DEGREE = 3
+_LEAST_CURVED, _LEAST_RANGE, _MOST_CURVED = 60, 1.5, 0.2  # networks, of the latencies, of a logarithm
+_WORTH_A_CURVE = 0.95
 
 
 class _Candidate(NamedTuple):
@@ -83,6 +86,33 @@ def terms(ms: float, short_ms: float, found: Features) -> tuple[float, ...]:
     )
 
 
+class Curve(NamedTuple):
+    """By what factor a network of the predicted latency differs from it: the exponential of a polynomial.
+
+    In its logarithm, scaled to -1 at ``least_ms`` and 1 at ``most_ms``, and constant beyond.
+    """
+
+    least_ms: float
+    most_ms: float
+    coefficients: tuple[float, ...]
+
+    def apply(self, predicted_ms: ArrayLike) -> Floats:
+        """The latencies of networks that were predicted to take this."""
+        predicted = np.asarray(predicted_ms, dtype=np.float64)
+        low, high = np.log(self.least_ms), np.log(self.most_ms)
+        place = (2 * np.log(np.clip(predicted, self.least_ms, self.most_ms)) - low - high) / (high - low)
+        found: Floats = predicted * np.exp(np.polyval(self.coefficients, place))
+        return found
+
+
+def fit_curve(predicted_ms: Floats, measured_ms: Floats) -> Curve:
+    """The curve between predictions without the network itself and measurements, least squares in logarithms."""
+    straight = Curve(float(predicted_ms.min()), float(predicted_ms.max()), (1.0, 0.0))
+    place = np.log(straight.apply(predicted_ms) / predicted_ms)
+    off = np.clip(np.log(measured_ms / predicted_ms), -_MOST_CURVED, _MOST_CURVED)
+    return straight._replace(coefficients=tuple(np.polyfit(place, off, _DEGREE).tolist()))
+
+
 @dataclass(frozen=True)
 class Composition:
     """latency = ``call_ms`` + the sum over units of ``coefficients`` x terms x (1 + deviation).
@@ -103,6 +133,12 @@ class Composition:
     relative_error: float = 0.0
     modelled_share: float = 0.0
     idle_ms: float | None = None
+    curve: Curve | None = None
+
+    def total_ms(self, raised_ms: float, least_ms: float) -> float:
+        """The latency of a network whose units add ``raised_ms``; nothing takes less than ``least_ms``."""
+        total = max(self.call_ms + raised_ms, LEAST_SHARE * raised_ms, least_ms)
+        return total if self.curve is None else float(self.curve.apply(total))
 
     def linear_ms(self, ms: float, found: Features) -> float:
         """What a unit adds to a network by the terms alone, above 0."""
@@ -162,9 +198,22 @@ def compose(
     fit = _Fit(networks, np.asarray(measured_ms, dtype=np.float64), records)
     form = _best([fit.tried(_Candidate(form[0], form[1], *_USUAL)) for form in _FORMS])
     best = _best([fit.tried(form.candidate._replace(length=n, amplitude=a)) for n, a in _DEVIATIONS])
-    left_out = best.left_out
+    curve, left_out = _curved(best.left_out, fit.y)
     error = conformal_quantile(np.abs(fit.y - left_out) / left_out)
-    return replace(fit.composition(best.candidate), relative_error=error), left_out
+    return replace(fit.composition(best.candidate), relative_error=error, curve=curve), left_out
+
+
+def _curved(left_out: Floats, y: Floats) -> tuple[Curve | None, Floats]:
+    """A curve if networks that it was not fitted on are predicted clearly better with it, and their predictions."""
+    if len(y) < _LEAST_CURVED or left_out.max() < _LEAST_RANGE * left_out.min():
+        return None, left_out
+    folds = np.arange(len(y)) % _FOLDS
+    curved = np.empty(len(y))
+    for fold in range(_FOLDS):
+        curved[folds == fold] = fit_curve(left_out[folds != fold], y[folds != fold]).apply(left_out[folds == fold])
+    if np.mean(np.abs(np.log(curved / y))) > _WORTH_A_CURVE * np.mean(np.abs(np.log(left_out / y))):
+        return None, left_out
+    return fit_curve(left_out, y), curved
 
 
 def conformal_quantile(scores: Floats, coverage: float = 0.9) -> float:

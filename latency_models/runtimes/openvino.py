@@ -80,6 +80,9 @@ def compile_network(model: bytes, device: Device, *, part: bool = False) -> Any:
 
 
 def _channels_last(network: Any) -> Any:
+    """Channels-last ends where a layer takes them as they are; what else there is would transpose them."""
+    if not any("Convolution" in op.get_type_name() for op in network.get_ops()):
+        return network
     ends = ov.preprocess.PrePostProcessor(network)
     for i, port in enumerate(network.inputs):
         if len(port.partial_shape) == 4:
