@@ -37,20 +37,17 @@ def units(graph: Graph, rules: KernelRules = DEFAULT_RULES) -> tuple[Unit, ...]:
     on no input has none: runtimes compute it once, when they load it. What a unit is, is memoised per block graph,
     and spaces share block graphs.
     """
-    if graph.memo("latency_crossed", _crossed):
-        flat: tuple[Unit, ...] = graph.memo(("latency_flat_units", rules), partial(_flat_units, rules=rules))
-        return flat
     found: list[Unit] = []
     for value, item in enumerate(graph.items):
         # in a plain chain of blocks each block deploys by itself, and the whole need not be rewritten
         if not isinstance(item.op, Graph) or item.inputs != (value,) or len(item.shapes) != 1:
-            return _general(graph)
+            return _general(graph, rules)
         of_block: tuple[Unit, ...] | None = item.op.memo("latency_units", _block_units)
-        if of_block is None:
-            return ()
+        if of_block is None:  # it is constant, or its kernels reach beyond it
+            return _general(graph, rules)
         found += of_block
     if len(graph.inputs) != 1 or graph.outputs != (len(graph.items),):
-        return _general(graph)
+        return _general(graph, rules)
     return tuple(found)
 
 
@@ -132,15 +129,21 @@ def blocks_of_chain(graph: Graph) -> tuple[Graph, ...] | None:
 
 
 def _block_units(block: Graph) -> tuple[Unit, ...] | None:
-    """The units of a block; None where its result is always the same."""
-    return None if is_constant(block) else _units_of(deploy(block)[0])
+    """The units of a block; None where its result is always the same, or its kernels reach beyond it."""
+    return None if is_constant(block) or _reaches(block) else _units_of(deploy(block)[0])
 
 
-def _general(graph: Graph) -> tuple[Unit, ...]:
+def _general(graph: Graph, rules: KernelRules) -> tuple[Unit, ...]:
+    found: tuple[Unit, ...] = graph.memo(("latency_general", rules), partial(_general_units, rules=rules))
+    return found
+
+
+def _general_units(graph: Graph, rules: KernelRules) -> tuple[Unit, ...]:
     if is_constant(graph):
         return ()
-    deployed, _ = deploy(graph)
-    return _split(deployed)
+    if graph.memo("latency_crossed", _crossed):
+        return tuple([kernel.unit for kernel in _flat_kernels(graph, rules)])
+    return _split(deploy(graph)[0])
 
 
 def is_constant(graph: Graph) -> bool:
@@ -180,13 +183,14 @@ def _crossed(graph: Graph) -> bool:
     read = [v for item in graph.items if isinstance(item.op, Graph) for v in set(item.inputs)]
     if len(set(read)) < len(read):
         return True
-    blocks = [item.op for item in graph.items if isinstance(item.op, Graph)]
-    return any(block.memo("latency_crossed", _crossed) or block.memo("latency_joins", _joins) for block in blocks)
+    return any(item.op.memo("latency_reaches", _reaches) for item in graph.items if isinstance(item.op, Graph))
 
 
-def _joins(block: Graph) -> bool:
+def _reaches(block: Graph) -> bool:
+    """Whether kernels reach across the blocks in a block, or out of it."""
     first = range(len(block.inputs))
-    return any(item.op in _JOINING and any(v in first for v in item.inputs) for item in block.items)
+    joins = any(item.op in _JOINING and any(v in first for v in item.inputs) for item in block.items)
+    return joins or _crossed(block)
 
 
 def executed(graph: Graph) -> Graph:
@@ -199,10 +203,6 @@ def _flat_kernels(graph: Graph, rules: KernelRules) -> tuple[Kernel, ...]:
     """The kernels of a whole network, which reach across its blocks."""
     flat = executed(graph)
     return _kernels(flat, [item.name for item in flat.items], rules)
-
-
-def _flat_units(graph: Graph, rules: KernelRules) -> tuple[Unit, ...]:
-    return () if is_constant(graph) else tuple([kernel.unit for kernel in _flat_kernels(graph, rules)])
 
 
 def _split(deployed: Graph) -> tuple[Unit, ...]:

@@ -30,8 +30,7 @@ class ComposedPredictor:
         self._records: Mapping[str, UnitRecord] = {record.key: record for record in records}
         self._deviations = Deviations(composition, self._records)
         self._least_ms = _LEAST_SHARE_OF_UNIT * min((record.ms for record in records), default=0.0)
-        self._parts: dict[str, float] = {}
-        self._modelled: dict[str, float] = {}
+        self._parts: dict[str, tuple[float, float]] = {}
 
     def predict(self, graph: Graph) -> Estimate:
         """See ``LatencyPredictor``. The error grows with the share of units that were not timed."""
@@ -42,13 +41,9 @@ class ComposedPredictor:
         if not inside:
             return self._idle()
         for unit in inside:
-            part = parts.get(unit.key)
-            if part is None:
-                if (part := self._modelled.get(unit.key)) is None:
-                    part = self._part(unit)
-                if unit.key not in parts:
-                    modelled += part
-            raised += part
+            part = parts.get(unit.key) or self._part(unit)
+            raised += part[0]
+            modelled += part[1]
         total = self.composition.total_ms(raised, self._least_ms)
         error = self.composition.relative_error * total
         if not modelled:
@@ -65,17 +60,16 @@ class ComposedPredictor:
         value = max(self._least_ms, self.composition.call_ms) if known is None else known
         return Estimate(value, self.composition.relative_error * value, Source.PREDICTED, "it ignores its input")
 
-    def _part(self, unit: Unit) -> float:
-        """What a unit adds to a network, remembered with the timed or the modelled ones."""
+    def _part(self, unit: Unit) -> tuple[float, float]:
+        """What a unit adds to a network, and how much of that is modelled: remembered."""
         known = self._records.get(unit.key)
         found = known.features if known is not None else features(unit)
         ms = known.ms if known is not None else self.table.modelled_ms(unit)
         part = self.composition.linear_ms(ms, found) * (1 + self._deviations.of(unit.key, found))
-        store = self._parts if known is not None and known.timed else self._modelled
-        if len(store) >= _PARTS_LIMIT:
-            store.clear()
-        store[unit.key] = part
-        return part
+        if len(self._parts) >= _PARTS_LIMIT:
+            self._parts.clear()
+        self._parts[unit.key] = part, 0.0 if known is not None and known.timed else part
+        return self._parts[unit.key]
 
     def _model_error(self) -> float:
         try:
@@ -90,10 +84,10 @@ class ComposedPredictor:
         """
         found: list[LayerEstimate] = []
         named = named_units(graph, self._rules)
-        raised = sum(self._part(unit) for unit, _ in named)
+        raised = sum(self._part(unit)[0] for unit, _ in named)
         taken = min(1.0, self.predict(graph).value / raised) if raised else 1.0
         for unit, kernels in named:
-            part = taken * self._part(unit)
+            part = taken * self._part(unit)[0]
             alone = [self._alone_ms(kernel.unit) for kernel in kernels]
             whole = sum(alone)
             for kernel, ms in zip(kernels, alone, strict=True):
