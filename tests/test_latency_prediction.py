@@ -256,7 +256,8 @@ def test_a_runtime_where_time_does_not_add_up_is_bent_to_what_was_measured() -> 
     before = [abs(without.predict(k) / ms - 1) for k, ms in zip(networks[200:], bent[200:], strict=True)]
     assert np.mean(error) < 0.8 * np.mean(before)
     least, most = composition.curve.least_ms, composition.curve.most_ms
-    beyond = composition.curve.apply([least, least / 100, most, most * 100]) / [least, least / 100, most, most * 100]
+    latencies = np.array([least, least / 100, most, most * 100])
+    beyond = composition.curve.apply(latencies) / latencies
     assert beyond[0] == pytest.approx(beyond[1])
     assert beyond[2] == pytest.approx(beyond[3])
 

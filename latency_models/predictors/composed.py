@@ -84,14 +84,14 @@ class ComposedPredictor:
         """
         found: list[LayerEstimate] = []
         named = named_units(graph, self._rules)
-        raised = sum(self._part(unit)[0] for unit, _ in named)
+        parts = [(self._parts.get(unit.key) or self._part(unit))[0] for unit, _ in named]
+        raised = sum(parts)
         taken = min(1.0, self.predict(graph).value / raised) if raised else 1.0
-        for unit, kernels in named:
-            part = taken * self._part(unit)[0]
+        for (_, kernels), part in zip(named, parts, strict=True):
             alone = [self._alone_ms(kernel.unit) for kernel in kernels]
             whole = sum(alone)
             for kernel, ms in zip(kernels, alone, strict=True):
-                value = part * ms / whole
+                value = taken * part * ms / whole
                 of = kernel.unit.graph
                 facts = features(kernel.unit)
                 found.append(

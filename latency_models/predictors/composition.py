@@ -96,21 +96,25 @@ class Curve(NamedTuple):
     most_ms: float
     coefficients: tuple[float, ...]
 
-    def apply(self, predicted_ms: ArrayLike) -> Floats:
+    def apply(self, predicted_ms: float | Floats) -> Floats:
         """The latencies of networks that were predicted to take this."""
-        predicted = np.asarray(predicted_ms, dtype=np.float64)
-        low, high = np.log(self.least_ms), np.log(self.most_ms)
-        place = (2 * np.log(np.clip(predicted, self.least_ms, self.most_ms)) - low - high) / (high - low)
-        found: Floats = predicted * np.exp(np.polyval(self.coefficients, place))
+        found: Floats = predicted_ms * np.exp(np.polyval(self.coefficients, _place(predicted_ms, *self[:2])))
         return found
+
+
+def _place(predicted_ms: ArrayLike, least_ms: float, most_ms: float) -> Floats:
+    """Where latencies lie between the least and the most, from -1 to 1, by their logarithms."""
+    low, high = np.log(least_ms), np.log(most_ms)
+    found: Floats = (2 * np.log(np.clip(predicted_ms, least_ms, most_ms)) - low - high) / (high - low)
+    return found
 
 
 def fit_curve(predicted_ms: Floats, measured_ms: Floats) -> Curve:
     """The curve between predictions without the network itself and measurements, least squares in logarithms."""
-    straight = Curve(float(predicted_ms.min()), float(predicted_ms.max()), (1.0, 0.0))
-    place = np.log(straight.apply(predicted_ms) / predicted_ms)
+    least_ms, most_ms = float(predicted_ms.min()), float(predicted_ms.max())
     off = np.clip(np.log(measured_ms / predicted_ms), -_MOST_CURVED, _MOST_CURVED)
-    return straight._replace(coefficients=tuple(np.polyfit(place, off, _DEGREE).tolist()))
+    found = np.polyfit(_place(predicted_ms, least_ms, most_ms), off, _DEGREE)
+    return Curve(least_ms, most_ms, tuple(found.tolist()))
 
 
 @dataclass(frozen=True)
