@@ -12,26 +12,30 @@ LEAST_FOR_OFFSET = 16
 _SWEEPS = 30
 _HUBER = 2.2  # in median absolute deviations; what is further off counts less
 _RESOLUTION = 1e-4
-_MOST = 0.25  # of a time, that an offset may be
 
 
 class Drift(NamedTuple):
-    """What took t ms takes ``factor`` x t + ``offset_ms``: what a call costs besides computing drifts on its own."""
+    """What took t ms takes ``factor`` x t + ``offset_ms``: what a call costs besides computing drifts on its own.
+
+    Below ``fastest_ms``, the fastest call that was seen, an offset would be an extrapolation: the ratio there holds.
+    """
 
     factor: float
     offset_ms: float
+    fastest_ms: float = 0.0
 
     def apply(self, then_ms: ArrayLike) -> NDArray[np.float64]:
-        """What took ``then_ms`` takes this. The offset is at most a part of it: it says nothing of far faster calls."""
-        slower = self.factor * np.asarray(then_ms, dtype=np.float64)
-        found: NDArray[np.float64] = slower + np.clip(self.offset_ms, -_MOST * slower, _MOST * slower)
+        """What took ``then_ms`` takes this."""
+        then = np.asarray(then_ms, dtype=np.float64)
+        known = np.maximum(then, self.fastest_ms)
+        found: NDArray[np.float64] = (self.factor * known + self.offset_ms) * (then / known)
         return found
 
     def undo(self, now_ms: ArrayLike) -> NDArray[np.float64]:
         """The inverse of ``apply``."""
         now = np.asarray(now_ms, dtype=np.float64)
-        least, most = now / (1 + _MOST), now / (1 - _MOST)
-        found: NDArray[np.float64] = np.clip(now - self.offset_ms, least, most) / self.factor
+        known = np.maximum(now, self.factor * self.fastest_ms + self.offset_ms)
+        found: NDArray[np.float64] = (known - self.offset_ms) / self.factor * (now / known)
         return found
 
 
@@ -48,6 +52,7 @@ def fit_drift(now_ms: ArrayLike, then_ms: ArrayLike) -> Drift:
         limit = max(_HUBER * float(np.median(off)), _RESOLUTION)
         weight = np.sqrt(np.minimum(1.0, limit / np.maximum(off, _RESOLUTION)))
     factor, offset = map(float, found)
-    if factor <= 0:  # networks that all take the same time say nothing of an offset
+    fastest = float(then.min())
+    if min(factor, factor * fastest + offset) <= 0:  # networks that all take the same time say nothing of an offset
         return Drift(float(np.exp(np.median(np.log(now / then)))), 0.0)
-    return Drift(factor, offset)
+    return Drift(factor, offset, fastest)

@@ -264,7 +264,8 @@ def _stored(texts: Sequence[str], drawn: Mapping[str, Drawn], store: KernelStore
 def _time_again(networks: Sequence[TimedNetwork], session: _Session) -> list[tuple[int, Timed]]:
     """Some of the networks once more, apart from the first time, evenly over their order by latency.
 
-    While there is time, then others: those timed least often.
+    While there is time, then others: those timed least often. What it takes is seen anew, for the files of those that
+    build slowly are kept.
     """
     order = np.argsort([each.timed.estimate.value for each in networks], kind="stable")
     fitting = max(_LEAST_REPEATED, session.fitting(_NETWORKS, session.ends))
@@ -273,6 +274,7 @@ def _time_again(networks: Sequence[TimedNetwork], session: _Session) -> list[tup
     found: list[tuple[int, Timed]] = []
     while picks:
         session.check()
+        began = time.monotonic()
         timed = time_workloads(
             [Workload(deploy(networks[i].graph)[0]) for i in picks],
             session.timer,
@@ -281,6 +283,7 @@ def _time_again(networks: Sequence[TimedNetwork], session: _Session) -> list[tup
             should_stop=session.should_stop,
         )
         found += zip(picks, timed, strict=True)
+        session.takes_s[_NETWORKS] = (time.monotonic() - began) / len(picks)
         session.tell()
         fitting = min(_NETWORKS.chunk, session.fitting(_NETWORKS, session.ends), len(networks))
         if fitting < _FIRST_CHUNK:
