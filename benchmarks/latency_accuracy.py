@@ -188,7 +188,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", type=Path, metavar="FILE", help="a finished profile of this space and device")
     parser.add_argument("--sha256", metavar="HEX", help="the hash that the file of --profile must have")
     parser.add_argument("--gap-minutes", type=float, default=3.0, help="least time between the two timings")
-    parser.add_argument("--rounds", type=int, default=5, help="how many processes a timing is made of")
+    parser.add_argument("--rounds", type=int, default=8, help="how many processes a timing is made of")
     parser.add_argument("--visits", type=int, default=30, help="how often each network is visited in a round")
     parser.add_argument("--chunk", type=int, default=256, help="how many networks are in memory together")
     parser.add_argument("--cache", type=Path, default=home / "hwnas" / "latency_accuracy", metavar="DIR")
