@@ -17,17 +17,23 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.graph_features import graph_features
 from nas.proxies import PROXIES
+from nas.surrogate import normal_scores
 from search_spaces import Classification, Task
 from search_spaces.graph import Graph
 from search_spaces.nas_bench_201 import NasBench201
 
 TASK = Task((3, 32, 32), Classification(10))
 BATCH_SIZE = 16
-_SHARED = ("passes", "compute")  # what every proxy's value depends on, beside its own file
+_SHARED = ("nodes", "weights", "passes", "compute")  # what every proxy's value depends on, beside its own file
 _CHUNK = 8
 
 Values = Mapping[str, float | None]
+Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=2)
@@ -133,3 +139,13 @@ def compute(job: Job) -> tuple[str, dict[str, Any]]:
     images = images.contiguous(memory_format=torch.channels_last)
     network_seed = int.from_bytes(sha256(f"{seed}:{graph}".encode()).digest()[:7], "big")
     return graph, dict(score_graph(graph_of(cell, pruned), images, labels, proxies, network_seed))
+
+
+def features_of(cells: Sequence[str], values: Sequence[Values], proxies: Sequence[str]) -> Floats:
+    """(n, d) what the surrogate sees: the options chosen, the network's form, and the proxies by rank."""
+    space = space_of(True)
+    codes = np.stack([space.encode(space.from_string(cell)) for cell in cells])
+    options = [codes == option for option in range(1, codes.max() + 1)]
+    forms = np.stack([graph_features(graph_of(cell, True)) for cell in cells])
+    ranks = [normal_scores([np.nan if v[name] is None else v[name] for v in values]) for name in proxies]
+    return np.column_stack([*options, forms, *ranks]).astype(np.float64)

@@ -12,6 +12,9 @@ tau: Kendall's tau-b. rho: Spearman's. ndcg: gains 2^accuracy - 1, discounted by
 top1_regret: percentage points between the most accurate network and the one ranked first. ms: median of one network's
 time, one thread. ``differences``: tau of ``default_score`` minus another's, with a paired bootstrap interval of 95 %.
 
+``--labels 32,100``: also what ``nas.surrogate`` makes of the default score's proxies, the form of the networks, and the
+accuracy of so many other networks, on the same sample (``surrogate_32``); ``ms`` is that of the proxies.
+
 Values are kept in ``--cache``; an interrupted run goes on.
 """
 
@@ -33,9 +36,10 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from benchmarks.cell_values import Values, ValueStore, compute, graph_of, values_of
+from benchmarks.cell_values import Values, ValueStore, compute, features_of, graph_of, values_of
 from latency_models.report import spearman
 from nas.scores import SCORES, default_score, score_values
+from nas.surrogate import LEAST, predict_pool
 
 Floats = NDArray[np.float64]
 
@@ -159,16 +163,34 @@ def differences(
     return found
 
 
-def _difference(tau: Callable[[str, NDArray[np.int64]], float], name: str, picks: NDArray[np.int64]) -> float:
-    return tau("default_score", picks) - tau(name, picks)
+def surrogate_scores(
+    options: argparse.Namespace, cells: list[str], labels: Floats, console: Console
+) -> dict[str, Floats]:
+    """What the surrogate predicts of the first cells, from the labels of so many of the others, by name of the row."""
+    proxies, tested = SCORES["default"].proxies, len(cells) - len(labels)
+    with Progress(console=console, transient=True) as progress:
+        tell = partial(_tell, progress, progress.add_task("scoring networks with a label"))
+        values = values_of(cells, proxies, ValueStore(options.cache, options.seed), workers=options.workers, tell=tell)
+    features, score = features_of(cells, values, proxies), default_score(values)
+    found = {}
+    for count in options.labels:
+        trained = np.arange(tested, tested + count)
+        found[f"surrogate_{count}"] = predict_pool(features, score, trained, labels[:count], seed=options.seed).mean
+    return {name: mean[:tested] for name, mean in found.items()}
 
 
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The whole run."""
     with np.load(options.data, allow_pickle=False) as table:
         texts, reachable = table["arch_str"], table["all_ops_reachable"].astype(bool)
-        picks = np.random.default_rng(options.seed).permutation(len(texts))[: options.architectures]
+        order = np.random.default_rng(options.seed).permutation(len(texts))
+        picks = order[: options.architectures]
         rows = rows_of(options, [str(texts[i]) for i in picks], console)
+        labelled = order[len(picks) :][: max(options.labels, default=0)]
+        learned = {}
+        if len(labelled):
+            cells = [str(texts[i]) for i in (*picks, *labelled)]
+            learned = surrogate_scores(options, cells, table[options.accuracy][labelled].astype(np.float64), console)
         accuracy = table[options.accuracy][picks].astype(np.float64)
     parts = {"all": np.ones(len(picks), dtype=bool), "reachable": reachable[picks]}
     if parts["reachable"].sum() < 2:
@@ -179,7 +201,11 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "architectures": len(picks),
         "reachable_architectures": int(parts["reachable"].sum()),
         "seed": options.seed,
-        **{name: table_of(rows, accuracy, part) for name, part in parts.items()},
+        **{
+            name: table_of(rows, accuracy, part)
+            | {key: figures(s[part], accuracy[part]) | {"ms": rows["default_score"].ms} for key, s in learned.items()}
+            for name, part in parts.items()
+        },
         "differences": {
             name: differences(rows, accuracy, part, options.resamples, rng) for name, part in parts.items()
         },
@@ -214,6 +240,7 @@ def main() -> None:
     parser.add_argument("--accuracy", default="cifar10_test_accuracy", metavar="ARRAY")
     parser.add_argument("--architectures", type=int, default=1000)
     parser.add_argument("--scores", default=",".join(CHEAP), metavar="A,B", help=f"of {', '.join(SCORES)}")
+    parser.add_argument("--labels", default="", metavar="N,M", help="of other networks, for the surrogate")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -223,6 +250,12 @@ def main() -> None:
     options.scores = tuple(name.strip() for name in options.scores.split(",") if name.strip())
     if unknown := [name for name in options.scores if name not in SCORES]:
         parser.error(f"unknown score {unknown[0]!r}; known: {', '.join(SCORES)}")
+    try:
+        options.labels = sorted({int(count) for count in options.labels.split(",") if count.strip()})
+    except ValueError:
+        parser.error(f"--labels {options.labels}: whole numbers, as 32,100")
+    if options.labels and options.labels[0] < LEAST:
+        parser.error(f"--labels {options.labels[0]}: at least {LEAST}")
     for name, least in (("architectures", 10), ("resamples", 10), ("seed", 0), ("workers", 1)):
         if getattr(options, name) < least:
             parser.error(f"--{name} {getattr(options, name)}: at least {least}")

@@ -1,4 +1,8 @@
-"""Our proxies against values of public reference code, on networks rebuilt exactly.
+"""Our proxies against values of public reference code.
+
+    python -m benchmarks.proxy_values --data FILE [--workers N] [--cache DIR] [--json]
+
+The relative difference, on networks rebuilt exactly:
 
 ``--data FILE``: JSON ``{"mobilenetv2_like": {name: {"cfg": {"stem", "stages_t_c_n_s_k", "head"}, "values": {...}}}}``.
 A network is a 3 x 3 stem of stride 2, inverted residuals (expansion t, c channels, n layers, stride s, kernel k)
@@ -7,19 +11,29 @@ with ReLU, a pointwise head and a linear layer of 10 classes, built in order of 
 ``foresight_*`` (zero-cost-nas) use PyTorch's initialisation; ``aznasrepo_*`` (AZ-NAS) Kaiming-normal weights by
 fan-in drawn after ``manual_seed(7)``. ``weight_checksum`` is the sum of absolute parameters, ``input_checksum`` the
 sum of the batch.
+
+By rank (Spearman's rho), where the reference drew its own weights and inputs:
+
+``"nas_bench_201": [{"arch": text, "scores": {...}}]``, networks as published, with the operations that no path reaches.
+``vkdnw`` is compared with the sum of its two terms; ``intrain`` with ``intrain_gamma``. What is not finite on one side
+is left out and counted.
 """
 
 import argparse
 import json
 import math
+import os
 import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cell_values import ValueStore, values_of
+from latency_models.report import spearman
 from nas.proxies import PROXIES
 from nas.proxies.compute import compute, initialise
 from nas.proxies.passes import Passes
@@ -49,6 +63,21 @@ COMPARED = {
 }
 """Reference value to our proxy. ``synflow`` is compared as a flow, that is exp of ours."""
 
+RANKED = {
+    "expressivity": ("expressivity",),
+    "progressivity": ("progressivity",),
+    "trainability": ("trainability",),
+    "jacov": ("jacov",),
+    "naswot": ("naswot",),
+    "zico": ("zico",),
+    "snip": ("snip",),
+    "synflow": ("synflow",),
+    "grad_norm": ("grad_norm",),
+    "intrain": ("intrain_gamma",),
+    "vkdnw": ("vkdnw_dim", "vkdnw_entropy"),
+}
+"""Our proxy to the reference values whose sum it is compared with by rank."""
+
 
 def reference_graph(cfg: dict[str, Any]) -> Graph:
     """The network of a configuration, from the blocks of the search spaces."""
@@ -73,7 +102,8 @@ def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
     checksum = sum(float(p.detach().double().abs().sum()) for p in network.parameters())
     again = torch.randn(16, 3, 64, 64, generator=generator), torch.randint(0, 10, (16,), generator=generator)
     both = torch.cat([images, again[0]]), torch.cat([labels, again[1]])
-    passes = {p for facts in PROXIES.values() for p in facts.passes}
+    proxies = tuple(dict.fromkeys(COMPARED.values()))
+    passes = {p for name in proxies for p in PROXIES[name].passes}
     values: dict[str, float | None] = {
         "params": graph.params,
         "macs": graph.macs,
@@ -85,7 +115,7 @@ def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
         if family == "aznasrepo":
             torch.manual_seed(7)
             initialise(network)
-        own = compute(tuple(PROXIES), Passes(network, images, labels, passes))
+        own = compute(proxies, Passes(network, images, labels, passes))
         for reference, proxy in COMPARED.items():
             if reference.startswith(family) and reference not in values:
                 value = own[proxy]
@@ -106,22 +136,52 @@ def compare(networks: dict[str, Any]) -> dict[str, dict[str, dict[str, float | N
     return results
 
 
+def compare_ranks(cells: list[dict[str, Any]], store: ValueStore, workers: int) -> dict[str, dict[str, float]]:
+    """For each proxy that has references: Spearman's rho, of how many networks, and how many were left out."""
+    references = {
+        proxy: [sum(float(cell["scores"].get(term, math.nan)) for term in terms) for cell in cells]
+        for proxy, terms in RANKED.items()
+    }
+    wanted = tuple(proxy for proxy, values in references.items() if np.isfinite(values).sum() > 1)
+    own = values_of([cell["arch"] for cell in cells], wanted, store, pruned=False, workers=workers)
+    found = {}
+    for proxy in wanted:
+        pairs = np.array([[values[proxy] for values in own], references[proxy]], dtype=np.float64)
+        finite = pairs[:, np.isfinite(pairs).all(axis=0)]
+        rho = spearman(*finite)
+        found[proxy] = {"spearman": rho, "networks": finite.shape[1], "left_out": len(cells) - finite.shape[1]}
+    return found
+
+
 def main() -> None:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--cache", type=Path, default=home / "hwnas" / "cell_values", metavar="DIR")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results = compare(json.loads(arguments.data.read_text())["mobilenetv2_like"])
-    console = Console()
+    data = json.loads(arguments.data.read_text())
+    results = compare(data["mobilenetv2_like"])
+    cells = data.get("nas_bench_201", [])
+    ranks = compare_ranks(cells, ValueStore(arguments.cache, 0), arguments.workers) if cells else {}
     if arguments.json:
-        console.print_json(json.dumps(results))
+        print(json.dumps(results | {"nas_bench_201": ranks}, allow_nan=False))
         return
+    console = Console()
     table = Table("figure", *results, title="relative difference to the reference")
     for figure in next(iter(results.values())):
         differences = [result[figure]["relative_difference"] for result in results.values()]
         table.add_row(figure, *["-" if d is None else f"{d:.1e}" for d in differences])
     console.print(table)
+    if ranks:
+        table = Table(
+            "proxy", "rho", "networks", "not finite", title="NAS-Bench-201, Spearman's rho with the reference"
+        )
+        for proxy, row in ranks.items():
+            table.add_row(proxy, f"{row['spearman']:.3f}", f"{row['networks']}", f"{row['left_out']}")
+        console.print(table)
     console.print(f"{len(results)} networks, one seed, torch {torch.__version__}, {platform.machine()}")
 
 

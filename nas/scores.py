@@ -22,6 +22,7 @@ class ScoreFacts(NamedTuple):
 SCORES: Mapping[str, ScoreFacts] = {
     "default": ScoreFacts("ranks by naswot, synflow and params", ("naswot", "synflow", "params")),
     "az_nas": ScoreFacts("AZ-NAS", ("expressivity", "progressivity", "trainability", "macs")),
+    "vkdnw_aggregate": ScoreFacts("VKDNW, aggregated", ("vkdnw", "jacov", "expressivity", "trainability", "macs")),
     **{name: ScoreFacts(f"rank by {facts.description}", (name,)) for name, facts in PROXIES.items()},
 }
 """Every score by name: ensembles, and each proxy alone."""

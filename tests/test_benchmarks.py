@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from search_spaces import get_preset
 from search_spaces.graph import Layer
@@ -29,8 +30,17 @@ def test_proxy_values(tmp_path: Path) -> None:
         "aznasrepo_expressivity", "aznasrepo_progressivity", "aznasrepo_trainability",
     )  # fmt: skip
     data = tmp_path / "proxies.json"
-    data.write_text(json.dumps({"mobilenetv2_like": {"tiny": {"cfg": cfg, "values": dict.fromkeys(figures, 1.0)}}}))
-    found = run("proxy_values", "--data", data)["tiny"]
+    operations = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "none")
+    cells = [
+        {"arch": f"|{o}~0|+|none~0|none~1|+|skip_connect~0|none~1|{o}~2|", "scores": {"grad_norm": float(-i)}}
+        for i, o in enumerate(operations)
+    ]
+    cells[-1]["scores"] = {}
+    of = {"tiny": {"cfg": cfg, "values": dict.fromkeys(figures, 1.0)}}
+    data.write_text(json.dumps({"mobilenetv2_like": of, "nas_bench_201": cells}))
+    every = run("proxy_values", "--data", data, "--cache", tmp_path, "--workers", 1)
+    assert every["nas_bench_201"] == {"grad_norm": {"spearman": pytest.approx(1), "networks": 3, "left_out": 1}}
+    found = every["tiny"]
     assert set(figures) <= set(found)
     own = {figure: row["own"] for figure, row in found.items()}
     assert all(value is not None for value in own.values())
@@ -88,3 +98,19 @@ def published(layer: Layer) -> dict[str, Any]:
         return {"op": "linear", **sizes, "bias": layer.bias, "macs": layer.macs}
     keys = ("in_channels", "out_channels", "kernel", "stride", "groups", "dilation", "bias", "out_size")
     return {"op": "conv", **{key: getattr(layer, key) for key in keys}}
+
+
+def test_search_regret_of_a_table_that_is_trained_whole(tmp_path: Path) -> None:
+    operations = ("skip_connect", "nor_conv_1x1", "avg_pool_3x3", "none")
+    cells = [f"|{a}~0|+|none~0|{b}~1|+|skip_connect~0|{b}~1|{a}~2|" for a in operations for b in operations]
+    accuracy = [50.0 + 10 * cell.count("nor_conv") + i / 100 for i, cell in enumerate(cells)]
+    latency = np.linspace(1, 2, len(cells))[:, None] * [1.0, 2.0]
+    data = tmp_path / "cells.npz"
+    np.savez(data, arch_str=cells, made_up=accuracy, devices=["slow", "slower"], latency_ms=latency)
+    options = ("--data", data, "--accuracy", "made_up", "--device", "slower", "--trainings", "6,16", "--seeds", 2)
+    found = run("search_regret", *options, "--strategies", "default,random", "--scored", 20, "--cache", tmp_path)
+    assert set(found) == {"default", "random", "oracle"}
+    for name in ("default", "random"):
+        assert found[name]["16"] == pytest.approx(1)
+        assert 0 < found[name]["6"] <= 1
+    assert 1 <= found["oracle"]["trainings_for_0.99"] <= 16

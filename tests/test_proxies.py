@@ -12,9 +12,11 @@ from support_graphs import TASK
 from nas.jobs import ScoreJob
 from nas.proxies import PROXIES, get_proxy_facts
 from nas.proxies.compute import compute, score_architecture
-from nas.proxies.passes import Passes
+from nas.proxies.passes import GraphOnly, Passes, Perturbed
+from nas.proxies.w_pca import components
 from nas.scores import SCORES
 from search_spaces import SPACES, get_space
+from search_spaces.blocks.mlp import mlp
 from search_spaces.builder import Builder, Value
 from search_spaces.errors import UnknownName
 from search_spaces.graph import Graph
@@ -212,6 +214,105 @@ def test_intrain_counts_dimensions() -> None:
     assert compute(["intrain"], passes_of(network, line, [0, 1, 0, 1]))["intrain"] == pytest.approx(0, abs=1e-6)
 
 
+def test_zen_undoes_what_batch_norm_scales() -> None:
+    passes = Passes.__new__(Passes)
+    features = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
+    passes.__dict__["perturbed"] = Perturbed(features, features + torch.tensor([1.0, -2.0]), (4.0, 9.0))
+    # 3 for either image; the norms divided by 2 and by 3
+    assert compute(["zen"], passes)["zen"] == pytest.approx(math.log(3 * 2 * 3))
+    passes.__dict__["perturbed"] = Perturbed(features, features, ())
+    assert compute(["zen"], passes)["zen"] is None
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_perturbed_features_are_those_of_gaussian_weights(norm: bool) -> None:
+    network = TorchNetwork(linear_chain("relu" if norm else None, norm))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    torch.manual_seed(11)
+    passes = passes_of(network, torch.zeros(5, 2, 1, 1), [0, 1, 0, 1, 0])
+    generator = torch.Generator().manual_seed(11)
+    x, e = torch.randn((2, 5, 2, 1, 1), generator=generator)[..., 0, 0]
+    weight = torch.randn((2, 2, 1, 1), generator=generator)[..., 0, 0]
+    expected = []
+    for images in (x, x + 0.01 * e):
+        y = images @ weight.T
+        y = ((y - y.mean(0)) / (y.var(0, correction=0) + 1e-5).sqrt()).relu() if norm else y
+        expected.append(y)
+    assert passes.perturbed.features == pytest.approx(expected[0], rel=1e-4, abs=1e-6)
+    assert passes.perturbed.moved == pytest.approx(expected[1], rel=1e-4, abs=1e-6)
+    variances = [float((x @ weight.T).var(0).mean())] if norm else []
+    assert passes.perturbed.variances == pytest.approx(variances, rel=1e-5)
+    weights = [key for key in before if "running" not in key and "num_batches" not in key]
+    assert all(torch.equal(network.state_dict()[key], before[key]) for key in weights)
+
+
+def test_meco_sums_the_least_eigenvalues() -> None:
+    passes = Passes.__new__(Passes)
+    one, other, flat = [1.0, -1, 1, -1], [1.0, 1, -1, -1], [2.0] * 4
+    half = (0.5 * np.array(one) + math.sqrt(0.75) * np.array(other)).tolist()
+    # uncorrelated: 1; equal: 0; correlation .5: 1 - .5; a constant channel: 0
+    passes.__dict__["noise"] = tuple(
+        torch.tensor(pair) for pair in ([one, other], [one, one], [one, half], [one, flat])
+    )
+    assert compute(["meco"], passes)["meco"] == pytest.approx(1.5, abs=1e-6)
+
+
+def test_the_noise_pass_sees_one_image_as_every_convolution_hands_it_on() -> None:
+    passes = passes_of(two_blocks([0, 1, 1, 0]), torch.zeros(3, 2, 4, 4), [0, 1, 0])
+    first, second = passes.noise
+    assert first.shape == (2, 16)
+    assert torch.equal(second, first.flip(0))
+
+
+def test_vkdnw_of_a_flat_spectrum_and_of_one_direction() -> None:
+    passes = Passes.__new__(Passes)
+    passes.__dict__["information"] = 3 * torch.eye(20)
+    assert compute(["vkdnw"], passes)["vkdnw"] == pytest.approx(20 + math.log(9), abs=1e-6)
+    passes.__dict__["information"] = torch.diag(torch.tensor([1.0] + 19 * [0.0]))
+    assert compute(["vkdnw"], passes)["vkdnw"] == pytest.approx(20, abs=1e-6)
+
+
+def test_the_fisher_information_equals_derivatives_written_out() -> None:
+    network = with_weights(linear_chain(), first_weight=[1, 2, 3, 4], last_weight=[5, 6, 7, 8], last_bias=[0.5, 0])
+    images = torch.tensor([[0.1, -0.2], [0.3, 0.1]])
+    expected = np.zeros((3, 3))
+    for x in images.double().numpy():
+        hidden = np.array([[1, 2], [3, 4]]) @ x
+        logits = np.array([[5, 6], [7, 8]]) @ hidden + [0.5, 0]
+        p = np.exp(logits) / np.exp(logits).sum() * 0.95 + 0.05 / 2
+        # of the first elements of the first weight, the last weight and the last bias: (classes, 3)
+        derivatives = np.array([[5 * x[0], hidden[0], 1], [7 * x[0], 0, 0]])
+        expected += derivatives.T @ (np.diag(p) - np.outer(p, p)) @ derivatives / 2
+    passes = passes_of(network, images.reshape(2, 2, 1, 1), [0, 1])
+    assert passes.information.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_w_pca_counts_the_components_of_hidden_layers() -> None:
+    b = Builder([(2, 4, 4)])
+    x = b.block("stage1.mlp", mlp, b.inputs[0], 1.0, "gelu", False)
+    graph = b.build(b.linear("last", b.op("flat", "flatten", b.op("pool", "global_avg_pool", x)), 2))
+    network = with_weights(graph, stage1_mlp_expand_conv_weight=[1, 0, 0, 1])
+    grid = torch.tensor([1.0, -1.0]).repeat(8).reshape(4, 4)
+    both, one = (torch.stack(pair).repeat(3, 1, 1, 1) for pair in ([grid, grid.T], [grid, grid]))
+    assert graph.params == 4 + 4 + 6
+    assert compute(["w_pca"], passes_of(network, both, [0, 1, 0]))["w_pca"] == 14 * 2
+    assert compute(["w_pca"], passes_of(network, one, [0, 1, 0]))["w_pca"] == 14
+    assert components(torch.diag(torch.tensor([0.5, 98.5, 1.0]))) == 2
+    assert components(torch.zeros(2, 2)) == 0
+
+
+def test_what_deepmad_computes_from_shapes() -> None:
+    b = Builder([(2, 4, 4)])
+    x = b.conv("first", b.inputs[0], 4, 3)
+    x = b.conv("second", x, 8, 3, stride=2, groups=2)
+    graph = b.build(b.linear("last", b.op("flat", "flatten", b.op("pool", "global_avg_pool", x)), 2))
+    values = compute(["entropy", "effectiveness"], GraphOnly(graph))
+    # 9 taps of 2 channels at 16 positions of 4 channels, then of 2 channels a group at 4 positions of 8 channels
+    first, both = 0.5 * math.log(18), 0.5 * math.log(18) + 0.5 * math.log(18)
+    assert values["entropy"] == pytest.approx(math.log(4 * 16) * first + 8 * math.log(8 * 4) * both)
+    assert values["effectiveness"] == pytest.approx(max(1 / 18, 2 / 18))
+
+
 def jacov_of(jacobian: np.ndarray) -> float:
     passes = Passes.__new__(Passes)
     passes.__dict__["jacobian"] = torch.tensor(jacobian)
@@ -271,8 +372,11 @@ def test_every_pass_runs_once_for_all_proxies() -> None:
     passes = passes_of(network, images, [0, 1] * 3)
     values = compute(ALL * 2, passes)
     assert sorted(passes.runs) == sorted(EVERY_PASS)
-    assert len(forwards) == 4  # one on the batch, one on each half of it, one for synflow
-    assert all(value is not None for value in values.values())
+    # on the batch, on each half of it, for synflow, on noise, two with Gaussian weights, two parts for the information
+    assert len(forwards) == 9
+    # no feed-forward block, and one position alone
+    missing = {name for name, value in values.items() if value is None}
+    assert missing == {"w_pca", "entropy", "effectiveness"}
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -304,7 +408,8 @@ def test_scoring_is_deterministic_and_touches_no_global_state() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     assert first.error is None
-    assert all(value is not None and math.isfinite(value) for value in first.proxies.values())
+    missing = {name for name, value in first.proxies.items() if value is None or not math.isfinite(value)}
+    assert missing == {"w_pca"}  # no feed-forward block
     assert score_architecture(job(SMALL.name, smallest)).proxies == first.proxies
     other = score_architecture(job(SMALL.name, smallest, seed=1)).proxies
     assert other["snip"] != first.proxies["snip"]

@@ -56,7 +56,7 @@ def test_every_score_is_in_range_and_rises_with_its_proxies(score: str) -> None:
 
 
 def test_every_proxy_is_a_score_and_nothing_scores_nothing() -> None:
-    assert set(PROXIES) | {"default", "az_nas"} == set(SCORES)
+    assert set(PROXIES) | {"default", "az_nas", "vkdnw_aggregate"} == set(SCORES)
     assert score_values("default", []).shape == (0,)
 
 

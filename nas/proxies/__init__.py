@@ -6,17 +6,18 @@ from typing import Literal, NamedTuple
 from search_spaces.errors import UnknownName, nearest
 
 Pass = Literal[
-    "forward", "codes", "features", "covariances", "gradients", "jacobian", "signs", "activation_gradients", "hessian",
-    "halves", "synflow",
+    "forward", "codes", "features", "covariances", "hidden", "gradients", "jacobian", "signs", "activation_gradients",
+    "hessian", "halves", "synflow", "noise", "perturbed", "information",
 ]  # fmt: skip
-Need = Literal["labels", "relu", "blocks"]
+Need = Literal["labels", "relu", "blocks", "convolutions", "feed_forward"]
 
 
 class ProxyFacts(NamedTuple):
     """``passes`` names every pass that it reads (``nas.proxies.passes``), ``needs`` what must be there.
 
     labels: the batch's classes; relu: an activation with a threshold; blocks: a network made of blocks whose outputs
-    have positions. The value is the mean over so many ``initialisations``. A higher value is better.
+    have positions; convolutions; feed_forward: blocks of two layers over the channels of each position. The value is
+    the mean over so many ``initialisations``. A higher value is better.
     """
 
     description: str
@@ -120,8 +121,50 @@ PROXIES: Mapping[str, ProxyFacts] = {
         "effective dimensions of the layers' channels",
         "InTrain",
         ("forward", "covariances"),
-        (),
+        ("convolutions",),
         "nas.proxies.intrain:intrain",
+    ),
+    "zen": ProxyFacts(
+        "how far a small change of the input moves the features",
+        "Lin et al. 2021, arXiv:2102.01063",
+        ("perturbed",),
+        (),
+        "nas.proxies.zen:zen",
+    ),
+    "meco": ProxyFacts(
+        "how far the channels of a layer are from depending on each other",
+        "Jiang et al. 2023",
+        ("noise",),
+        ("convolutions",),
+        "nas.proxies.meco:meco",
+    ),
+    "vkdnw": ProxyFacts(
+        "how evenly the weights can be told from the outputs, and their number",
+        "Tybl and Neumann 2025, arXiv:2502.04975",
+        ("information",),
+        (),
+        "nas.proxies.vkdnw:vkdnw",
+    ),
+    "w_pca": ProxyFacts(
+        "how many directions the hidden layers of feed-forward blocks span, times parameters",
+        "Wang et al. 2025",
+        ("forward", "hidden"),
+        ("feed_forward",),
+        "nas.proxies.w_pca:w_pca",
+    ),
+    "entropy": ProxyFacts(
+        "entropy of a convolutional network's features, from its shapes",
+        "Shen et al. 2023, arXiv:2303.02165",
+        (),
+        ("convolutions",),
+        "nas.proxies.deepmad:entropy",
+    ),
+    "effectiveness": ProxyFacts(
+        "depth by geometric mean width: to be bounded, a network that is deep and narrow is hard to train",
+        "Shen et al. 2023, arXiv:2303.02165",
+        (),
+        ("convolutions",),
+        "nas.proxies.deepmad:effectiveness",
     ),
 }
 """Every proxy by name."""

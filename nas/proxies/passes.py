@@ -3,31 +3,38 @@
 The network runs in train mode: batch norm uses the batch, as in the reference code of every proxy here.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call, jacrev, vmap
 
 from nas.proxies import Pass
+from nas.proxies.nodes import (
+    CONVOLUTIONS,
+    LAYERS,
+    THRESHOLDS,
+    block_outputs,
+    ends_features,
+    expands_features,
+    layer_weights,
+    module_of,
+)
+from nas.proxies.weights import absolute_double, bypassed, gaussian
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import OPS
 from search_spaces.torch_network import TorchNetwork
 
-THRESHOLDS = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "squared_relu", "star_relu"})
-"""Activations whose input's sign says whether the unit is on."""
-NORMS = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "response_norm", "l2_norm"})
-CONVOLUTIONS = frozenset({"conv", "spaced_conv"})
-LAYERS = CONVOLUTIONS | {"linear"}
 BACKWARD = frozenset({"gradients", "jacobian", "signs", "hessian", "activation_gradients"})
 """Passes that go back through the forward pass."""
-AFTER_STAGES = frozenset({"head", "last"})
-LINEARISED = THRESHOLDS | NORMS
-"""What the synflow pass bypasses. A norm over channels would cut off the flow of an even input."""
+PERTURBATION = 0.01
+SMOOTHING = 0.05
+"""How much of each class's probability is spread evenly, for the Fisher information."""
+_IMAGES_AT_ONCE = 4  # of which derivatives of single weights are held in memory
 
 
 class Forward(NamedTuple):
@@ -41,6 +48,7 @@ class Forward(NamedTuple):
     codes: tuple[Tensor, ...]
     features: tuple[Tensor, ...]
     covariances: tuple[Tensor, ...]
+    hidden: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
@@ -63,6 +71,14 @@ class Activation(NamedTuple):
     weight: Tensor
     output: Tensor
     gradient: Tensor
+
+
+class Perturbed(NamedTuple):
+    """Features (n, ...) of noise and of noise a little off, None without features; a mean variance a batch norm."""
+
+    features: Tensor | None
+    moved: Tensor | None
+    variances: tuple[float, ...]
 
 
 class Passes:
@@ -92,6 +108,7 @@ class Passes:
         codes: list[Tensor] = []
         features: list[Tensor] = []
         covariances: list[Tensor] = []
+        hidden: list[Tensor] = []
         outputs: list[Tensor] = []
         nodes = self.graph.nodes
         with ExitStack() as hooks:
@@ -102,22 +119,27 @@ class Passes:
             if "covariances" in self._wanted:
                 convolutions = [n for n in nodes if n.op in CONVOLUTIONS]
                 self._after(hooks, convolutions, lambda y: covariances.append(channel_covariance(y)))
+            if "hidden" in self._wanted:
+                for node in (n for n in nodes if expands_features(n)):
+                    see = partial(_see_covariance, hidden, -1 if node.op == "linear" else 1)
+                    self._after(hooks, [node], see)
             if "activation_gradients" in self._wanted:
                 self._after(hooks, [n for n in nodes if n.op in LAYERS], outputs.append)
             with torch.set_grad_enabled(bool(self._wanted & BACKWARD)):
                 logits = self.network.train()(images)
-        return Forward(images, logits, tuple(codes), tuple(features), tuple(covariances), tuple(outputs))
+        seen = map(tuple, (codes, features, covariances, hidden, outputs))
+        return Forward(images, logits, *seen)
 
     def _before(self, hooks: ExitStack, nodes: Sequence[Node], see: Callable[[Tensor], object]) -> None:
         """``see`` is given the first input of each node."""
         for node in nodes:
-            hook = _module(self.network, node).register_forward_pre_hook(lambda _, inputs: see(inputs[0]) and None)
+            hook = module_of(self.network, node).register_forward_pre_hook(lambda _, inputs: see(inputs[0]) and None)
             hooks.callback(hook.remove)
 
     def _after(self, hooks: ExitStack, nodes: Sequence[Node], see: Callable[[Tensor], object]) -> None:
         """``see`` is given the output of each node."""
         for node in nodes:
-            hook = _module(self.network, node).register_forward_hook(lambda _, __, output: see(output) and None)
+            hook = module_of(self.network, node).register_forward_hook(lambda _, __, output: see(output) and None)
             hooks.callback(hook.remove)
 
     @cached_property
@@ -139,13 +161,22 @@ class Passes:
         return self.forward.covariances
 
     @cached_property
+    def hidden(self) -> tuple[Tensor, ...]:
+        """The (c, c) covariance over batch and positions of the first layer's output of every feed-forward block.
+
+        Reads ``forward``.
+        """
+        self.runs.append("hidden")
+        return self.forward.hidden
+
+    @cached_property
     def activation_gradients(self) -> list[Activation]:
         """The output of every convolution and linear layer and the loss's gradient there; reads ``forward``."""
         forward = self.forward
         self.runs.append("activation_gradients")
         loss = F.cross_entropy(forward.logits, self._labels)
         found = torch.autograd.grad(loss, forward.outputs, retain_graph=True, allow_unused=True, materialize_grads=True)
-        layers = [_module(self.network, node) for node in self.graph.nodes if node.op in LAYERS]
+        layers = [module_of(self.network, node) for node in self.graph.nodes if node.op in LAYERS]
         return [
             Activation(layer.get_parameter("weight").detach(), output.detach(), gradient)
             for layer, output, gradient in zip(layers, forward.outputs, found, strict=True)
@@ -234,25 +265,76 @@ class Passes:
         activations: the flow is positive, where ReLU is the identity; a bounded one (ReLU6) would only cut it off.
         """
         self.runs.append("synflow")
-        with _absolute_double(self.network), _bypassed(self.network):
+        with absolute_double(self.network), bypassed(self.network):
             ones = torch.ones((1, *self.graph.inputs[0]), dtype=torch.float64)
             return _flows(self.network(ones).sum(), layer_weights(self.network))
 
+    @cached_property
+    def noise(self) -> tuple[Tensor, ...]:
+        """The output (c, positions) of every convolution for one image of standard normal noise.
 
-def block_outputs(graph: Graph) -> list[Node]:
-    """The last node of each of the network's outermost blocks whose output has positions; empty blocks have none.
+        The image is there twice, so that batch norm has two values even where there is one position.
+        """
+        self.runs.append("noise")
+        image = torch.randn((1, *self.graph.inputs[0]), generator=_own_generator()).repeat(2, 1, 1, 1)
+        found: list[Tensor] = []
+        with ExitStack() as hooks, torch.no_grad():
+            convolutions = [n for n in self.graph.nodes if n.op in CONVOLUTIONS]
+            self._after(hooks, convolutions, lambda y: found.append(y[0].flatten(1)))
+            self.network.train()(image)
+        return tuple(found)
 
-    What follows the last stage (``AFTER_STAGES``) only fits features to the classifier, and is none of them, as in the
-    code of AZ-NAS.
-    """
-    nodes = {node.name: node for node in graph.nodes}
-    blocks = [
-        (i.name, i.op.output_names)
-        for i in graph.items
-        if isinstance(i.op, Graph) and i.name.split(".")[0] not in AFTER_STAGES
-    ]
-    ends = (f"{name}.{outputs[-1]}" for name, outputs in blocks if outputs)
-    return [nodes[name] for name in ends if name in nodes and len(nodes[name].shape) == 3]
+    @cached_property
+    def perturbed(self) -> Perturbed:
+        """The features in front of the pooling, for noise and for noise a little off, with standard normal weights."""
+        self.runs.append("perturbed")
+        generator = _own_generator()
+        x, e = torch.randn((2, *self._images.shape), generator=generator)
+        found: list[Tensor] = []
+        variances: list[float] = []
+        norms = [n for n in self.graph.nodes if n.op == "batch_norm"]
+        with gaussian(self.network, generator), ExitStack() as hooks, torch.no_grad():
+            self._before(hooks, ends_features(self.graph), lambda y: found.append(y.clone()))
+            self._before(hooks, norms, lambda y: variances.append(float(y.transpose(0, 1).flatten(1).var(1).mean())))
+            for images in (x, x + PERTURBATION * e):
+                self.network.train()(images)
+        first, second = (found[0], found[-1]) if len(found) > 1 else (None, None)
+        return Perturbed(first, second, tuple(variances[: len(norms)]))
+
+    @cached_property
+    def information(self) -> Tensor:
+        """(k, k) the Fisher information of the first element of each of the network's k trained tensors.
+
+        The mean over images of Jᵀ(diag p - p pᵀ)J, with J the derivatives of the logits and p the class probabilities,
+        smoothed. Batch norm has its initial running statistics, as in the authors' code.
+        Source: Tybl and Neumann 2025, arXiv:2502.04975, section 3.
+        """
+        self.runs.append("information")
+        network = self.network.eval()
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                module.reset_running_stats()
+        fixed = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        first = {name: tensor.flatten()[:1] for name, tensor in fixed.items()}
+
+        def logits(of: dict[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
+            rest = {name: torch.cat([of[name], t.flatten()[1:]]).reshape(t.shape) for name, t in fixed.items()}
+            y = functional_call(network, rest, (image[None],))[0]
+            return y, y
+
+        of_images = vmap(jacrev(logits, has_aux=True), in_dims=(None, 0), chunk_size=_IMAGES_AT_ONCE)
+        jacobians, outputs = of_images(first, self._images)
+        derivatives = torch.cat(list(jacobians.values()), dim=2)  # (n, classes, k)
+        p = outputs.softmax(1) * (1 - SMOOTHING) + SMOOTHING / outputs.shape[1]
+        mean = (p[:, :, None] * derivatives).sum(1)
+        each = (p.sqrt()[:, :, None] * derivatives).flatten(0, 1)
+        found: Tensor = (each.T @ each - mean.T @ mean) / len(p)
+        return found.detach()
+
+
+def _own_generator() -> torch.Generator:
+    """As the global one was seeded: what one pass draws must not depend on which others ran."""
+    return torch.Generator().manual_seed(torch.initial_seed())
 
 
 def _on(x: Tensor) -> Tensor:
@@ -260,61 +342,23 @@ def _on(x: Tensor) -> Tensor:
     return (x.detach() > 0).flatten(1)
 
 
-def channel_covariance(features: Tensor) -> Tensor:
-    """(c, c) of (n, c, h, w), over batch and positions."""
-    samples = _positions(features.detach())
+def channel_covariance(features: Tensor, axis: int = 1) -> Tensor:
+    """(c, c) of (n, c, h, w), over batch and positions; ``axis`` is that of the channels."""
+    samples = _positions(features.detach(), axis)
     centred = samples - samples.mean(0)
     return centred.T @ centred / len(centred)
 
 
-def _positions(x: Tensor) -> Tensor:
+def _see_covariance(found: list[Tensor], axis: int, features: Tensor) -> None:
+    found.append(channel_covariance(features, axis))
+
+
+def _positions(x: Tensor, axis: int = 1) -> Tensor:
     """(n, c, h, w) as (n · h · w, c)."""
-    return x.movedim(1, -1).reshape(-1, x.shape[1])
-
-
-def layer_weights(network: TorchNetwork) -> list[nn.Parameter]:
-    """The weights of all convolution and linear layers, shared ones once, in order of execution."""
-    entries = dict.fromkeys(node.weights for node in network.graph.nodes if node.op in LAYERS)
-    return [network.get_parameter(f"{entry}.weight") for entry in entries]
+    return x.movedim(axis, -1).reshape(-1, x.shape[axis])
 
 
 def _flows(total: Tensor, weights: list[nn.Parameter]) -> list[Flow]:
     # materialised: a weight that the output does not depend on has gradient 0
     found = torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
     return [Flow(weight.detach(), gradient) for weight, gradient in zip(weights, found, strict=True)]
-
-
-@contextmanager
-def _absolute_double(network: TorchNetwork) -> Iterator[None]:
-    """Parameters, and fixed tensors of the network, replaced by their absolute values in double precision."""
-    fixed = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-    parameters = [*network.parameters(), *fixed]
-    originals = [parameter.data for parameter in parameters]
-    for parameter in parameters:
-        parameter.data = parameter.data.double().abs()
-    try:
-        yield
-    finally:
-        for parameter, original in zip(parameters, originals, strict=True):
-            parameter.data = original
-
-
-@contextmanager
-def _bypassed(network: TorchNetwork) -> Iterator[None]:
-    """Batch norm and activations replaced by the identity."""
-    modules = [_module(network, node) for node in network.graph.nodes if node.op in LINEARISED]
-    for module in modules:
-        module.forward = _identity
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.__dict__.pop("forward", None)  # a shared module stands here twice
-
-
-def _module(network: TorchNetwork, node: Node) -> nn.Module:
-    return network.get_submodule(node.name if OPS[node.op].weights is None else node.weights)
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x

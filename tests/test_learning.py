@@ -1,0 +1,179 @@
+"""What training teaches: features worked out by hand, improvements against sampling, the choice against chance."""
+
+import numpy as np
+import pytest
+from support_graphs import TASK
+
+from nas.acquisition import choose, expected_improvement
+from nas.graph_features import NAMES, graph_features
+from nas.learning import START, Pool, next_trainings
+from nas.pareto import hypervolume
+from nas.surrogate import LEAST, normal_scores, predict_pool
+from search_spaces import SPACES, get_space
+from search_spaces.builder import Builder
+from search_spaces.errors import InvalidSpec
+
+
+def named(graph: object) -> dict[str, float]:
+    return dict(zip(NAMES, graph_features(graph).tolist(), strict=True))
+
+
+def test_the_form_of_a_network_with_two_paths() -> None:
+    b = Builder([(3, 8, 8)])
+    x = b.conv("stem", b.inputs[0], 4, 3)
+    around = b.op("pool", "avg_pool", x, kernel=(3, 3), stride=(1, 1), padding=(1, 1))
+    x = b.op("add", "add", b.conv("deep", x, 4, 3, groups=4), around)
+    graph = b.build(b.linear("last", b.op("flat", "flatten", b.op("mean", "global_avg_pool", x)), 2))
+    found = named(graph)
+    assert found["log_params"] == pytest.approx(np.log1p(graph.params))
+    assert found["log_count_conv3"] == found["log_count_depthwise"] == found["log_count_linear"] == np.log1p(1)
+    assert found["log_count_conv1"] == found["log_macs_conv1"] == found["log_count_conv5"] == 0
+    assert found["log_macs_conv3"] == pytest.approx(np.log1p(3 * 4 * 9 * 64))
+    assert found["log_macs_depthwise"] == pytest.approx(np.log1p(4 * 9 * 64))
+    assert found["log_count_pool"] == found["log_count_sum"] == np.log1p(1)
+    assert found["log_paths"] == pytest.approx(np.log1p(2))
+    assert (found["longest_path"], found["shortest_path"], found["mean_path"]) == (3, 2, 2.5)
+    assert (found["mean_path_spatial"], found["mean_path_pool"]) == (1.5, 0.5)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_has_networks_with_a_form(name: str) -> None:
+    space = get_space(name)
+    graph = space.graph(space.sample(np.random.default_rng(0)), TASK)
+    found = graph_features(graph)
+    assert found.shape == (len(NAMES),)
+    assert np.isfinite(found).all()
+
+
+def test_normal_scores_share_ties_and_put_what_is_not_finite_last() -> None:
+    found = normal_scores([3.0, np.nan, 1.0, 3.0, -np.inf])
+    assert found[0] == found[3] == found.max()
+    assert found[1] == found[4] == found.min()
+    assert found.sum() == pytest.approx(0, abs=0.5)
+    assert normal_scores([2.0, 1.0, 3.0]).tolist() == pytest.approx([0, -0.9674, 0.9674], abs=1e-4)
+
+
+def problem(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, a score that knows half of the truth, and the truth: a saturating accuracy with failures."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 6))
+    hidden = features[:, 0] + 0.8 * features[:, 1] * (features[:, 2] > 0) + 0.1 * rng.normal(size=n)
+    accuracy = 0.95 - 0.1 * np.exp(-hidden)
+    score = features[:, 0] + rng.normal(size=n)
+    return features, score, np.where(hidden < -1.8, 0.1, accuracy)
+
+
+def test_the_surrogate_ranks_what_was_not_trained() -> None:
+    features, score, accuracy = problem()
+    taught = {}
+    for count in (20, 100):
+        found = predict_pool(features, score, np.arange(count), accuracy[:count])
+        left = slice(100, None)
+        taught[count] = np.corrcoef(normal_scores(found.mean[left]), normal_scores(accuracy[left]))[0, 1]
+        assert found.mean.shape == found.error.shape == (300,)
+        assert (found.error > 0).all()
+    assert taught[100] > max(0.75, taught[20])
+    assert taught[20] > np.corrcoef(normal_scores(score), normal_scores(accuracy))[0, 1]
+    assert 0.6 < found.tau < 1
+    # a normal 90 % interval
+    inside = np.abs(found.mean - accuracy)[left] <= 1.645 * found.error[left]
+    assert 0.75 < inside.mean() <= 1
+
+
+def test_the_surrogate_is_deterministic_and_says_what_is_missing() -> None:
+    features, score, accuracy = problem(60)
+    first, again = (predict_pool(features, score, np.arange(12), accuracy[:12], seed=3) for _ in range(2))
+    assert (first.mean == again.mean).all()
+    assert first.tau == again.tau
+    with pytest.raises(InvalidSpec, match=f"{LEAST - 1} trained"):
+        predict_pool(features, score, np.arange(LEAST - 1), accuracy[: LEAST - 1])
+    broken = accuracy[:12].copy()
+    broken[3] = np.nan
+    with pytest.raises(InvalidSpec, match="metric"):
+        predict_pool(features, score, np.arange(12), broken)
+
+
+def test_features_that_are_constant_or_not_finite_are_no_trouble() -> None:
+    features, score, accuracy = problem(60)
+    features[:, 3], features[::7, 4], features[:, 5] = 1.0, np.nan, np.inf
+    found = predict_pool(features, np.zeros(60), np.arange(20), np.full(20, 0.5))
+    assert found.mean == pytest.approx(0.5)
+    assert found.tau == 0
+    assert np.isfinite(predict_pool(features, score, np.arange(20), accuracy[:20]).mean).all()
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_the_expected_improvement_equals_sampling(objectives: int) -> None:
+    rng = np.random.default_rng(1)
+    front = rng.uniform(0.2, 1, size=(12, objectives))
+    reference = np.full(objectives, 1.1)
+    costs = rng.uniform(0.1, 1, size=(6, objectives - 1))
+    mean, error = rng.uniform(0.1, 0.9, size=6), rng.uniform(0.02, 0.3, size=6)
+    found = expected_improvement(mean, error, costs, front, reference)
+    before = hypervolume(front, reference)
+    for i in range(6):
+        drawn = mean[i] + error[i] * rng.normal(size=1500)
+        gains = [hypervolume(np.vstack([front, [v, *costs[i]]]), reference) - before for v in drawn]
+        assert found[i] == pytest.approx(np.mean(gains), rel=0.12, abs=0.004)
+
+
+def test_what_is_certain_improves_by_its_exclusive_volume() -> None:
+    front = np.array([[0.5, 0.2], [0.2, 0.5]])
+    found = expected_improvement([0.4, 0.6, 0.1], [0, 0, 0], [[0.4], [0.4], [2.0]], front, [1.0, 1.0])
+    assert found == pytest.approx([0.1 * 0.1, 0, 0], abs=1e-9)
+    assert expected_improvement([0.5], [0.0], [[0.5]], np.empty((0, 2)), [1.0, 1.0]) == pytest.approx([0.25])
+
+
+def test_a_batch_does_not_choose_the_same_improvement_twice() -> None:
+    # the first two are alike; the third adds less than either, but more than the second after the first
+    mean, costs = np.array([0.3, 0.301, 0.65]), np.array([[0.5], [0.5], [0.1]])
+    arguments = (mean, np.full(3, 1e-6), costs, np.array([[0.9, 0.9]]), np.array([1.0, 1.0]))
+    assert choose(*arguments, 2, np.ones(3, dtype=bool)) == [0, 2]
+    assert choose(*arguments, 5, np.array([False, True, True])) == [1, 2]
+
+
+def pool_of(seed: int) -> tuple[Pool, np.ndarray]:
+    features, score, accuracy = problem(400, seed)
+    costs = np.exp(0.5 * features[:, :1] + 0.3 * np.random.default_rng(seed).normal(size=(400, 1)))
+    return Pool(features, score, costs), accuracy
+
+
+def trained_by(pool: Pool, accuracy: np.ndarray, budget: int) -> list[int]:
+    trained: list[int] = []
+    while len(trained) < budget:
+        picks = next_trainings(pool, trained, accuracy[trained], min(5, budget - len(trained)))
+        assert not set(picks) & set(trained)
+        trained += picks
+    return trained
+
+
+def share(pool: Pool, accuracy: np.ndarray, rows: list[int]) -> float:
+    points = np.column_stack([-accuracy, pool.costs])
+    reference = np.array([-np.quantile(accuracy, 0.05), pool.costs.max()])
+    return hypervolume(points[rows], reference) / hypervolume(points, reference)
+
+
+def test_what_is_chosen_completes_the_front_before_chance_does() -> None:
+    ours, chance = [], []
+    for seed in range(3):
+        pool, accuracy = pool_of(seed)
+        ours.append(share(pool, accuracy, trained_by(pool, accuracy, 40)))
+        rows = np.random.default_rng(seed).permutation(400).tolist()
+        chance.append([share(pool, accuracy, rows[:count]) for count in (40, 80)])
+    assert all(a > b for a, (b, _) in zip(ours, chance, strict=True))
+    assert np.mean(ours) > np.mean([twice for _, twice in chance])
+
+
+def test_the_first_trainings_span_the_costs() -> None:
+    pool, _ = pool_of(0)
+    first = next_trainings(pool, [], [], 50)
+    assert len(first) == len(set(first)) == START
+    assert pool.costs[first].min() == pool.costs.min()
+    assert int(np.argmax(pool.score)) in first
+
+
+def test_a_pool_that_is_used_up_gives_nothing_more() -> None:
+    pool, accuracy = pool_of(0)
+    small = Pool(pool.features[:12], pool.score[:12], pool.costs[:12])
+    assert sorted(trained_by(small, accuracy[:12], 12)) == list(range(12))
+    assert next_trainings(small, list(range(12)), accuracy[:12], 3) == []
