@@ -37,7 +37,7 @@ NAMES = (
 
 
 class _At(NamedTuple):
-    """Of the paths from the input to a node: how many, the most and the least layers, sums over them of three counts."""
+    """Paths from the input to a node: how many, the most and the least layers, and sums over them of three counts."""
 
     paths: float
     longest: float
