@@ -22,11 +22,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +34,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from scipy.stats import kendalltau
 
+from benchmarks.cell_options import add_table_options, check_table_options, counts, names
 from benchmarks.cell_values import Values, ValueStore, compute, features_of, graph_of, values_of
 from latency_models.report import spearman
 from nas.scores import SCORES, default_score, score_values
@@ -187,6 +186,8 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         picks = order[: options.architectures]
         rows = rows_of(options, [str(texts[i]) for i in picks], console)
         labelled = order[len(picks) :][: max(options.labels, default=0)]
+        if len(labelled) < max(options.labels, default=0):
+            raise SystemExit(f"--labels {max(options.labels)}: {len(labelled)} networks are left for them")
         learned = {}
         if len(labelled):
             cells = [str(texts[i]) for i in (*picks, *labelled)]
@@ -234,34 +235,17 @@ def show(found: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--accuracy", default="cifar10_test_accuracy", metavar="ARRAY")
+    add_table_options(parser)
     parser.add_argument("--architectures", type=int, default=1000)
     parser.add_argument("--scores", default=",".join(CHEAP), metavar="A,B", help=f"of {', '.join(SCORES)}")
     parser.add_argument("--labels", default="", metavar="N,M", help="of other networks, for the surrogate")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--cache", type=Path, default=home / "hwnas" / "cell_values", metavar="DIR")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
-    options.scores = tuple(name.strip() for name in options.scores.split(",") if name.strip())
-    if unknown := [name for name in options.scores if name not in SCORES]:
-        parser.error(f"unknown score {unknown[0]!r}; known: {', '.join(SCORES)}")
-    try:
-        options.labels = sorted({int(count) for count in options.labels.split(",") if count.strip()})
-    except ValueError:
-        parser.error(f"--labels {options.labels}: whole numbers, as 32,100")
-    if options.labels and options.labels[0] < LEAST:
-        parser.error(f"--labels {options.labels[0]}: at least {LEAST}")
-    for name, least in (("architectures", 10), ("resamples", 10), ("seed", 0), ("workers", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} {getattr(options, name)}: at least {least}")
-    with np.load(options.data, allow_pickle=False) as table:
-        if options.accuracy not in table.files:
-            parser.error(f"--accuracy {options.accuracy}: the file has {', '.join(table.files)}")
+    options.scores = tuple(names(parser, "score", options.scores, SCORES))
+    options.labels = counts(parser, "--labels", options.labels, LEAST)
+    check_table_options(parser, options, architectures=10, resamples=10, seed=0)
     found = measure(options, Console(stderr=True))
     if options.json:
         print(json.dumps(found, allow_nan=False))

@@ -22,7 +22,6 @@ is left out and counted.
 import argparse
 import json
 import math
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cell_options import add_value_options
 from benchmarks.cell_values import ValueStore, values_of
 from latency_models.report import spearman
 from nas.proxies import PROXIES
@@ -154,12 +154,9 @@ def compare_ranks(cells: list[dict[str, Any]], store: ValueStore, workers: int) 
 
 
 def main() -> None:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--cache", type=Path, default=home / "hwnas" / "cell_values", metavar="DIR")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_value_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = json.loads(arguments.data.read_text())

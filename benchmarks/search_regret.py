@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -35,6 +34,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.cell_options import add_table_options, check_table_options, counts, names
 from benchmarks.cell_values import ValueStore, features_of, values_of
 from nas.learning import Pool, next_trainings
 from nas.pareto import hypervolume, non_dominated
@@ -295,35 +295,18 @@ def show(found: Mapping[str, Any], options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--accuracy", default="cifar10_test_accuracy", metavar="ARRAY")
+    add_table_options(parser)
     parser.add_argument("--device", default="pixel3,silver_4114,samsung_a50,titanxp_1", metavar="A,B")
     parser.add_argument("--trainings", default="25,50,100,200", metavar="N,M")
     parser.add_argument("--strategies", default=",".join(STRATEGIES), metavar="A,B", help=", ".join(STRATEGIES))
     parser.add_argument("--scored", type=int, default=2000, help="networks that the default scores")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--cache", type=Path, default=home / "hwnas" / "cell_values", metavar="DIR")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
-    options.device = [name.strip() for name in options.device.split(",") if name.strip()]
-    options.strategies = [name.strip() for name in options.strategies.split(",") if name.strip()]
-    try:
-        options.trainings = sorted({int(count) for count in options.trainings.split(",")})
-    except ValueError:
-        parser.error(f"--trainings {options.trainings}: whole numbers, as 25,50,100")
-    if unknown := [name for name in options.strategies if name not in STRATEGIES]:
-        parser.error(f"unknown strategy {unknown[0]!r}; known: {', '.join(STRATEGIES)}")
-    if not options.trainings or options.trainings[0] < 1:
-        parser.error("--trainings: at least 1")
-    for name, least in (("scored", 20), ("seeds", 1), ("workers", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} {getattr(options, name)}: at least {least}")
-    with np.load(options.data, allow_pickle=False) as table:
-        if options.accuracy not in table.files:
-            parser.error(f"--accuracy {options.accuracy}: the file has {', '.join(table.files)}")
+    options.device = names(parser, "device", options.device)
+    options.strategies = names(parser, "strategy", options.strategies, STRATEGIES)
+    options.trainings = counts(parser, "--trainings", options.trainings, 1) or parser.error("--trainings: at least one")
+    check_table_options(parser, options, scored=20, seeds=1)
     found = measure(options, Console(stderr=True))
     if options.json:
         print(json.dumps(found, allow_nan=False))

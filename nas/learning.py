@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.acquisition import choose
 from nas.pareto import rank_by_dominance
-from nas.surrogate import LEAST, predict_pool
+from nas.surrogate import predict_pool
 
 Floats = NDArray[np.float64]
 
 START = 10
-"""Networks chosen by their score alone, before there is anything to learn from."""
+"""Networks chosen by their score alone, before there is enough to learn from (``nas.surrogate.LEAST`` or more)."""
 _WORST = 0.05
 """The share of the pool that is expected to be worse than the reference of the hypervolume."""
 
@@ -38,7 +38,7 @@ def next_trainings(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, coun
     values = np.asarray(accuracy, dtype=np.float64)
     left = np.ones(len(pool.score), dtype=bool)
     left[known] = False
-    if len(known) < max(START, LEAST):
+    if len(known) < START:
         order = rank_by_dominance(np.column_stack([-pool.score, pool.costs]))
         return [int(i) for i in order if left[i]][: min(count, START - len(known))]
     believed = predict_pool(pool.features, pool.score, known, values, seed=seed)
