@@ -7,10 +7,8 @@ drift that all models of a chunk share. References, visited as often, show the d
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from math import sqrt
@@ -19,19 +17,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.agent import time_visits
 from latency_models.device import Device, cpu_model
 from latency_models.estimate import Estimate, Source
-from latency_models.lock import measurement_lock
 from latency_models.runtimes import (
     RUNTIMES,
     Build,
-    Run,
     builder,
-    loader,
     runtime_version,
 )
-from latency_models.timing import Effort, Machine, MeasuringStopped, Samples, Timer, Workload
+from latency_models.timing import Effort, Machine, Samples, Timer, Workload, stopped
+from latency_models.timing_process import time_files
 from search_spaces.builder import Builder, Value
 from search_spaces.errors import DeviceUnavailable, InvalidSpec
 from search_spaces.graph import Graph
@@ -108,7 +103,7 @@ def time_workloads(
     references = [Workload(graph) for graph in graphs for _ in range(REFERENCE_COPIES)]
     for start in range(0, len(workloads), effort.chunk):
         if should_stop():
-            raise MeasuringStopped("measuring was stopped", hint="start it again: what was measured is kept")
+            raise stopped()
         chunk = [*references, *workloads[start : start + effort.chunk]]
         loads = []
         for load in range(effort.loads):
@@ -171,7 +166,7 @@ def _middle(runs: NDArray[np.float64]) -> float:
 
 
 class LocalTimer:
-    """This process, on this machine. Another process that measures is waited for."""
+    """This machine: a new process for every chunk. Another process that measures is waited for."""
 
     def __init__(self, device: Device, build: Build | None = None) -> None:
         """``build``: makes a runtime's file in place of the runtime's own, from a store of files for example."""
@@ -194,26 +189,22 @@ class LocalTimer:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> list[Samples]:
         """See ``Timer``."""
-        load = loader(self.device.runtime)
         often = Counter(_identity(work) for work in workloads)
         slow = RUNTIMES[self.device.runtime].slow_build
         self._forget(often, _KEPT_BYTES if slow else 0)
         if slow:
             self._build_apart(workloads, should_stop)
         own_layout = RUNTIMES[self.device.runtime].own_layout
-        runs: list[Run] = []
-        for work in workloads:
-            if should_stop():
-                raise _stopped()
-            file = self._file(work, keep=slow or effort.loads > 1 or often[_identity(work)] > 1)
-            options = {"part": True} if own_layout and work.part else {}
-            runs.append(load(file, self.device, seed=seed, **options))
-            runs[-1]()
-        with measurement_lock(), _no_collection():
-            samples = time_visits(runs, effort.visits, effort.visit_s, seed, should_stop)
-        if samples is None:
-            raise _stopped()
-        return list(samples)
+
+        def models() -> Iterator[tuple[bytes, bool]]:
+            for work in workloads:
+                if should_stop():
+                    raise stopped()
+                file = self._file(work, keep=slow or effort.loads > 1 or often[_identity(work)] > 1)
+                yield file, own_layout and work.part
+
+        count = len(workloads)
+        return time_files(models(), count, self.device, effort=effort, seed=seed, should_stop=should_stop)
 
     def _forget(self, wanted: Collection[tuple[int, int]], most_bytes: int) -> None:
         """Drops the oldest of the files that are not wanted now, until the others hold no more than that."""
@@ -239,7 +230,7 @@ class LocalTimer:
         for (key, work), file in zip(missing.items(), files, strict=True):
             self._files[key] = work, file
             if should_stop():
-                raise _stopped()
+                raise stopped()
 
     def _file(self, work: Workload, keep: bool) -> bytes:
         known = self._files.get(_identity(work))
@@ -253,10 +244,6 @@ class LocalTimer:
 
 def _identity(work: Workload) -> tuple[int, int]:
     return id(work.graph), id(work.weights)
-
-
-def _stopped() -> MeasuringStopped:
-    return MeasuringStopped("measuring was stopped", hint="start it again: what was measured is kept")
 
 
 @lru_cache(maxsize=32)
@@ -288,14 +275,3 @@ def _inverted(b: Builder, name: str, x: Value, channels: int) -> Value:
     y = b.op(f"{name}.act1", "relu6", b.conv(f"{name}.expand", x, inner, 1, bias=True))
     y = b.op(f"{name}.act2", "relu6", b.conv(f"{name}.depthwise", y, inner, 3, groups=inner, bias=True))
     return b.conv(f"{name}.project", y, channels, 1, bias=True)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -20,6 +20,11 @@ class MeasuringStopped(NasError):
     """The caller asked to stop while networks were timed."""
 
 
+def stopped() -> MeasuringStopped:
+    """What whoever times raises when asked to stop."""
+    return MeasuringStopped("measuring was stopped", hint="start it again: what was measured is kept")
+
+
 class Workload(NamedTuple):
     """A deployed network to be timed, and its weights; random ones where None.
 

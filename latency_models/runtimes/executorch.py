@@ -1,6 +1,7 @@
 """ExecuTorch with XNNPACK, the runtime of PyTorch for phones and boards, here through its Python package.
 
-The pool of threads is one a process, and models that were loaded before it changed cannot run any more.
+The pool of threads is one a process, and models that were loaded before it changed cannot run any more. A model is
+loaded by the bindings: ``executorch.runtime`` is a thin layer on them that imports the compiler, which takes seconds.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from numpy.typing import NDArray
 from latency_models.device import Device
 from latency_models.runtimes import Run
 from latency_models.runtimes.onnx_file import check_samples, random_samples
-from latency_models.runtimes.torch_program import export
 from search_spaces.errors import DeviceUnavailable, InvalidGraph, UnsupportedKernel
 from search_spaces.graph import Graph
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own parts
     import executorch.extension.pybindings._C as _bindings
-    from executorch.runtime import Runtime, Verification
 
 _LAYERS = ("convolution", "linear", "addmm", ".mm.", "bmm")
 _BITS = {"fp32": 32, "int8": 8}
@@ -44,8 +43,12 @@ def build(
 
     Raises: UnsupportedKernel also where a layer with weights would run outside of XNNPACK.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    from latency_models.runtimes.torch_program import export
 
     given = random_samples(graph) if samples is None else samples
     check_samples(graph, given)
@@ -108,10 +111,12 @@ def _open(
     """What runs the model, and the shapes of its inputs."""
     pool = _set_threads(device.threads)
     try:
-        program = Runtime.get().load_program(model, verification=Verification.InternalConsistency)
-        if program is None or not {"forward", _BITS_METHOD} <= program.method_names:
+        program = _bindings._load_program_from_buffer(
+            model, program_verification=_bindings.Verification.InternalConsistency
+        )
+        if not {"forward", _BITS_METHOD} <= {program.get_method_name(i) for i in range(program.num_methods())}:
             raise RuntimeError("it is no program of this runtime's build")
-        bits = int(program.load_method(_BITS_METHOD).execute([])[0])
+        bits = int(program.load_method(_BITS_METHOD)([])[0])
         method = program.load_method("forward")
     except (RuntimeError, ValueError, TypeError) as error:
         raise InvalidGraph(
@@ -119,21 +124,21 @@ def _open(
         ) from error
     if bits != _BITS[device.precision]:
         raise InvalidGraph(f"the model has {bits}-bit weights, the device {device.precision}", hint="build it again")
-    meta = method.metadata
+    meta = method.method_meta()
     shapes = [tuple(meta.input_tensor_meta(i).sizes()) for i in range(meta.num_inputs())]
     if any(shape[0] != device.batch_size for shape in shapes):
         raise InvalidGraph(
             f"the model has batch {shapes[0][0]}, the device {device.batch_size}", hint="build it for the device"
         )
 
-    def call(inputs: list[torch.Tensor], keep: object = program) -> Sequence[torch.Tensor]:
+    def call(inputs: list[torch.Tensor], keep: object = (program, model)) -> Sequence[torch.Tensor]:
         if _pools[0] != pool:
             raise DeviceUnavailable(
                 f"ExecuTorch has {_bindings._threadpool_get_thread_count()} threads by now, "
                 f"the model was loaded for {device.threads}",
                 hint="load it again",
             )
-        found: Sequence[torch.Tensor] = method.execute(inputs)
+        found: Sequence[torch.Tensor] = method(inputs)
         return found
 
     return call, shapes
