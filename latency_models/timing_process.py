@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from latency_models.agent import time_visits
 from latency_models.device import Device
 from latency_models.lock import measurement_lock
 from latency_models.runtimes import Run, loader
-from latency_models.timing import Effort, MeasuringStopped, Samples, stopped
+from latency_models.timing import Effort, Samples, stopped
 from search_spaces.errors import DeviceUnavailable, NasError
 
 _POLL_S = 0.1
@@ -57,18 +58,18 @@ def time_files(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
             stdin=subprocess.PIPE, stdout=said, stderr=said, pass_fds=[result.fileno()],
         )  # fmt: skip
+        assert process.stdin is not None
         try:
-            _send(process, _Job(device, effort, seed, count))
-            for model in models:
-                if not _send(process, model):
-                    break
+            with suppress(BrokenPipeError):  # it has ended already, and its result says why
+                for what in chain([_Job(device, effort, seed, count)], models):
+                    pickle.dump(what, process.stdin)
+                    process.stdin.flush()
             while not _ended(process):
                 if should_stop():
                     raise stopped()
         finally:
             process.kill()
             process.wait()
-            assert process.stdin is not None
             with suppress(BrokenPipeError):
                 process.stdin.close()
         if process.returncode:
@@ -76,21 +77,11 @@ def time_files(
             words = said.read().decode(errors="replace").strip()[-_SAID:]
             raise DeviceUnavailable(f"the process that timed ended with {process.returncode}", hint=words)
         result.seek(0)
+        # safe to unpickle: a file without a name, which only that process could write
         found: list[Samples] | NasError = pickle.load(result)
     if isinstance(found, NasError):
         raise found
     return found
-
-
-def _send(process: subprocess.Popen[bytes], what: object) -> bool:
-    """False where nobody reads any more."""
-    assert process.stdin is not None
-    try:
-        pickle.dump(what, process.stdin)
-        process.stdin.flush()
-    except BrokenPipeError:
-        return False
-    return True
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
@@ -108,22 +99,12 @@ def _time(job: _Job, models: Iterator[tuple[bytes, bool]], should_stop: Callable
         options = {"part": True} if part else {}
         runs.append(load(file, job.device, seed=job.seed, **options))
         runs[-1]()
-    with measurement_lock(), _no_collection():
+    gc.disable()
+    with measurement_lock():
         samples = time_visits(runs, job.effort.visits, job.effort.visit_s, job.seed, should_stop)
     if samples is None:
         raise stopped()
     return list(samples)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def main(result: int) -> None:
@@ -133,12 +114,11 @@ def main(result: int) -> None:
     """
     parent = os.getppid()
     found: list[Samples] | NasError
+    # safe to unpickle: the pipe of the process that started this one
+    job: _Job = pickle.load(sys.stdin.buffer)
+    models = (pickle.load(sys.stdin.buffer) for _ in range(job.models))
     try:
-        job: _Job = pickle.load(sys.stdin.buffer)
-        models = (pickle.load(sys.stdin.buffer) for _ in range(job.models))
         found = _time(job, models, should_stop=lambda: os.getppid() != parent)
-    except (EOFError, MeasuringStopped):
-        return
     except NasError as error:
         found = error
     with os.fdopen(result, "wb") as file:
