@@ -169,11 +169,29 @@ def search_view(search: Json) -> RenderableType:
     facts.add_row("time", duration(search["elapsed_seconds"]))
     facts.add_row("trials", Text(_counts(search["trials"])))
     facts.add_row("rejected", Text(_counts(search["rejected"])))
+    if search["report_card"]:
+        facts.add_row("foretold", _foretold(search["report_card"]))
     parts: list[RenderableType] = [facts]
     if search["error"]:
         parts.append(Text.assemble((search["error"]["message"], "red"), "\n", (search["error"]["hint"], "dim")))
     parts.append(Syntax(json.dumps(search["spec"], indent=2), "json", background_color="default", word_wrap=True))
     return Panel(Group(*parts), title=Text(search["name"]), title_align="left", box=box.ROUNDED)
+
+
+def _foretold(card: Json) -> Text:
+    """How well accuracy was foretold, best first."""
+    known = dict(card["tau"])
+    known[f"score {card['score']}"] = known.pop("score")
+    if card["surrogate_tau"] is not None:
+        known["surrogate"] = card["surrogate_tau"]
+    said = Text(f"Kendall's tau over {card['trained']:,} trained networks\n", style="dim")
+    for name, tau in sorted(known.items(), key=lambda pair: -pair[1]):
+        notes = ["dropped"] if name in card["dropped"] else []
+        if count := card["not_finite"].get(name):
+            notes.append(f"not finite on {count:,}")
+        said.append("  ".join([f"{tau:+.2f}", name, *notes]) + "\n", style="dim" if notes else "")
+    said.rstrip()
+    return said
 
 
 def _counts(counts: Mapping[str, int]) -> str:

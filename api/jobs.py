@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from search_spaces.errors import NasError
 
 if TYPE_CHECKING:
     from nas.search import Outcome
+    from nas.waves import ReportCard
 
 log = structlog.get_logger("worker")
 
@@ -76,6 +77,9 @@ class SearchRecorder:
             # a strategy counts from its own start, the search over all of its workers
             self._job.write(leases.write, rejected=dict(self._rejected_before + Counter(counts)))
             self._rejected = dict(counts)
+
+    def report_card(self, card: ReportCard) -> None:
+        self._job.write(leases.write, report_card=asdict(card))
 
 
 def run_search_job(job: Job) -> None:

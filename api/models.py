@@ -95,6 +95,7 @@ class Search(Base):
     progress_done: Mapped[int] = mapped_column(default=0)
     progress_total: Mapped[int] = mapped_column(default=0)
     rejected: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    report_card: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None]
     error_hint: Mapped[str | None]

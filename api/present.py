@@ -11,6 +11,7 @@ from api.schemas import (
     FrontItem,
     MeasurementOut,
     ProgressOut,
+    ReportCardOut,
     SearchOut,
     TrialOut,
 )
@@ -35,6 +36,7 @@ def present_search(row: Search, trials: Mapping[str, int]) -> SearchOut:
         progress=ProgressOut(done=row.progress_done, total=row.progress_total),
         trials=dict(trials),
         rejected=row.rejected,
+        report_card=None if row.report_card is None else ReportCardOut.model_validate(row.report_card),
         error=_error(row),
         cancel_requested=row.cancel_requested,
         created_at=row.created_at,

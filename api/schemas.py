@@ -50,8 +50,27 @@ class SearchCreated(_Out):
     state: str
 
 
+class ReportCardOut(_Out):
+    """How well accuracy was foretold: Kendall's tau over the networks that have ``trained`` to the first rung.
+
+    ``tau`` of each proxy, of ``params`` and ``macs``, and of the ``score`` that joins the proxies; ``surrogate_tau`` is
+    cross-validated, null while there is too little to learn from; ``dropped`` are proxies that do not rank.
+    ``not_finite`` counts the networks on which a proxy had no finite value, and ranked last.
+    """
+
+    trained: int
+    score: str
+    tau: dict[str, float]
+    surrogate_tau: float | None
+    dropped: list[str]
+    not_finite: dict[str, int]
+
+
 class SearchOut(_Out):
-    """A search. ``trials`` counts them by state, ``rejected`` what the bounds refused, by reason."""
+    """A search. ``trials`` counts them by state, ``rejected`` what the bounds refused, by reason.
+
+    ``report_card`` says what training has shown of the proxies; null before the first wave has trained.
+    """
 
     id: str
     name: str
@@ -60,6 +79,7 @@ class SearchOut(_Out):
     progress: ProgressOut
     trials: dict[str, int]
     rejected: dict[str, int]
+    report_card: ReportCardOut | None
     error: ErrorBody | None
     cancel_requested: bool
     created_at: datetime

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.graph_features import graph_features
+from nas.learning import pool_features
 from nas.proxies import PROXIES
-from nas.surrogate import normal_scores
 from search_spaces import Classification, Task
 from search_spaces.graph import Graph
 from search_spaces.nas_bench_201 import NasBench201
@@ -145,7 +145,5 @@ def features_of(cells: Sequence[str], values: Sequence[Values], proxies: Sequenc
     """(n, d) what the surrogate sees: the options chosen, the network's form, and the proxies by rank."""
     space = space_of(True)
     codes = np.stack([space.encode(space.from_string(cell)) for cell in cells])
-    options = [codes == option for option in range(1, codes.max() + 1)]
     forms = np.stack([graph_features(graph_of(cell, True)) for cell in cells])
-    ranks = [normal_scores([np.nan if v[name] is None else v[name] for v in values]) for name in proxies]
-    return np.column_stack([*options, forms, *ranks]).astype(np.float64)
+    return pool_features(codes, forms, values, proxies)

@@ -36,14 +36,12 @@ from rich.table import Table
 
 from benchmarks.cell_options import add_table_options, check_table_options, counts, names
 from benchmarks.cell_values import ValueStore, features_of, values_of
-from nas.learning import Pool, next_trainings
+from nas.learning import Pool, next_trainings, wave_size
 from nas.pareto import hypervolume, non_dominated
 from nas.scores import SCORES, default_score
 
 Floats = NDArray[np.float64]
 
-WAVE = 5
-"""Trainings between two fits of the surrogate, or a tenth of those done, whichever is more."""
 MOST_ASKS = 40
 """How often, for each training of the budget, an optimiser may ask for what was trained before."""
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -104,7 +102,7 @@ def default_rows(run: Run, problem: Problem, train: Callable[[int], float]) -> N
     trained: list[int] = []
     accuracy: list[float] = []
     while len(trained) < run.budget:
-        wave = min(max(WAVE, len(trained) // 10), run.budget - len(trained))
+        wave = min(wave_size(len(trained)), run.budget - len(trained))
         picks = next_trainings(pool, trained, accuracy, wave, seed=run.seed)
         if not picks:
             return

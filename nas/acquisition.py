@@ -25,13 +25,16 @@ def expected_improvement(
 
     ``mean`` and ``error`` (n,): normal beliefs of the uncertain objective. ``costs`` (n, m - 1): the others.
     ``front`` (k, m): what is known, the uncertain objective first; ``reference`` (m,). Exact for two objectives
-    (Emmerich et al. 2011, with one deterministic); by quadrature over five values beyond.
+    (Emmerich et al. 2011, with one deterministic) and for one; by quadrature over five values beyond.
     """
     mu, sigma = np.asarray(mean, dtype=np.float64), np.maximum(np.asarray(error, dtype=np.float64), _LEAST_ERROR)
     known, corner = np.asarray(costs, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     points = np.asarray(front, dtype=np.float64).reshape(-1, len(corner))
     points = points[(points < corner).all(axis=1)]
     points = points[non_dominated(points)]
+    if known.shape[1] == 0:
+        best = np.append(points[:, 0], corner[0]).min()
+        return _gain(np.array([best]), mu, sigma)[:, 0]
     if known.shape[1] == 1:
         return _of_two(mu, sigma, known[:, 0], points, corner)
     return _by_quadrature(mu, sigma, known, points, corner)
@@ -39,16 +42,21 @@ def expected_improvement(
 
 def _of_two(mu: Floats, sigma: Floats, cost: Floats, front: Points, corner: Points) -> Floats:
     """Over the costs above a network's own: their width times the expected improvement on the best value there."""
-    from scipy.special import ndtr  # type: ignore[import-untyped]
-
     ordered = front[np.argsort(front[:, 1])]
     starts = np.concatenate([[-np.inf], ordered[:, 1]])
     ends = np.append(ordered[:, 1], corner[1])
     best = np.append(corner[0], ordered[:, 0])
     widths = np.clip(ends[None] - np.maximum(starts[None], cost[:, None]), 0.0, None)
+    found: Floats = (widths * _gain(best, mu, sigma)).sum(axis=1)
+    return found
+
+
+def _gain(best: Floats, mu: Floats, sigma: Floats) -> Floats:
+    """(n, b) how far each network is expected to come below each value (Mockus 1975, expected improvement)."""
+    from scipy.special import ndtr  # type: ignore[import-untyped]
+
     u = (best[None] - mu[:, None]) / sigma[:, None]
-    gain = sigma[:, None] * (u * ndtr(u) + np.exp(-0.5 * u * u) / np.sqrt(2 * pi))
-    found: Floats = (widths * gain).sum(axis=1)
+    found: Floats = sigma[:, None] * (u * ndtr(u) + np.exp(-0.5 * u * u) / np.sqrt(2 * pi))
     return found
 
 

@@ -9,10 +9,12 @@ from nas.baselines import baseline_architectures
 from nas.datasets import get_dataset_facts
 from nas.feasibility import Feasibility
 from nas.on_device import ANALYTIC, AnalyticOf, Predictor, check_metrics, limits
+from nas.proxies import PROXIES
+from nas.proxies.nodes import HAS
 from nas.scores import SCORES
 from nas.spec import SearchSpec
 from nas.strategies import STRATEGIES
-from search_spaces import Task
+from search_spaces import SearchSpace, Task
 from search_spaces.architecture import check_task
 from search_spaces.definition import SpaceDefinition, SpaceReference, space_of
 from search_spaces.definition_check import check_definition
@@ -37,10 +39,10 @@ def check_spec(
 
     Raises: UnknownName (space, score, strategy, data set; with the nearest known name),
     DeviceUnavailable (by ``check_device``: unknown, or of an agent that there is not),
-    InvalidSpec (a space of the user's own that cannot be built, a metric that a device does not state, or a bound
-    below the least value of the space, with that value), Infeasible (bounds, those of a device's memory among them,
-    that together leave nothing), CorruptFile (the user's file of devices). A latency bound on a device without a
-    profile is checked after profiling.
+    InvalidSpec (a space of the user's own that cannot be built, a score that its networks cannot have, a metric that a
+    device does not state, or a bound below the least value of the space, with that value), Infeasible (bounds, those
+    of a device's memory among them, that together leave nothing), CorruptFile (the user's file of devices). A latency
+    bound on a device without a profile is checked after profiling.
     """
     task = task_of(spec)
     check_space(spec.space, task)
@@ -48,6 +50,7 @@ def check_spec(
     known(spec.strategy, STRATEGIES, "strategy", "strategy")
     known(spec.score, SCORES, "score", "score")
     check_task(space, task)
+    check_score(spec.score, space, task)
     baseline_architectures(spec.baselines, space)
     predictors: dict[str, Predictor] = {}
     for device in spec.devices:
@@ -70,6 +73,18 @@ def check_space(reference: SpaceReference, task: Task) -> None:
         check_definition(reference, task)
     except InvalidSpec as error:
         raise InvalidSpec(f"space.{error.message}", hint=error.hint, field=f"space.{error.field}") from None
+
+
+def check_score(score: str, space: SearchSpace, task: Task) -> None:
+    """Raises InvalidSpec where a proxy of the score needs what no network of the space has."""
+    graphs = [space.graph(arch, task) for arch in space.cover()]
+    for proxy in SCORES[score].proxies:
+        for need in PROXIES[proxy].needs:
+            what, has = HAS[need]
+            if not any(map(has, graphs)):
+                said = f"{score} reads {proxy}, which needs" if proxy != score else f"{proxy} needs"
+                message = f"{said} {what}, and no network of {space.name} has any"
+                raise InvalidSpec(message, hint="synflow suits every network", field="score")
 
 
 def known(name: str, names: Mapping[str, Any], what: str, field: str) -> None:

@@ -1,13 +1,14 @@
 """The ladder of fidelity: which trials may train now, and which have fallen off. Pure functions of the history.
 
-Rung 0 is the zero-shot score, the last rung full training. At each rung the best climb, by
-non-dominated sorting with ties broken by hypervolume contribution (the multi-objective form of
-successive halving, Jamieson and Talwalkar 2016; Schmucker et al. 2021), compared only with trials of the
-same rung.
+Rung 0 is the zero-shot score, the last rung full training. Networks enter rung 1 in waves, so that each wave is chosen
+with what the ones before have taught; those that have entered are told by their states. From there on the best climb,
+by non-dominated sorting with ties broken by hypervolume contribution (the multi-objective form of successive halving,
+Jamieson and Talwalkar 2016; asynchronous, Li et al. 2020; Schmucker et al. 2021), compared only with trials of the same
+rung.
 """
 
-from collections.abc import Mapping, Sequence
-from math import ceil
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
@@ -29,25 +30,75 @@ class Decision(NamedTuple):
     states: Mapping[int, TrialState]
 
 
-def decide(trials: Sequence[Trial], spec: SearchSpec) -> Decision:
-    """What follows from the history once exploration has ended."""
+Choose = Callable[[Sequence[Trial], Sequence[Trial], int], Sequence[Trial]]
+"""``choose(candidates, entered, count)``: up to ``count`` candidates that should train next, best first.
+
+All of the entered ones have completed rung 1 or failed. Pure: the same for the same history.
+"""
+
+
+def decide(trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = None, slots: int = 1) -> Decision:
+    """What follows from the history once exploration has ended. Without ``choose`` all enter at once, by their score.
+
+    A rung is complete when nobody below it trains. Before, the best climb only where some of the ``slots``, the jobs
+    that can run at a time, would idle: then floor(n / eta) of those n that have completed it so far (asynchronous
+    halving, Li et al. 2020). In all never more than ceil(n / eta) climb.
+    """
     states: dict[int, TrialState] = {}
-    entered = climbers(trials, spec, 0)
+    jobs: list[tuple[int, int]] = []
+    entered = entrants(trials, spec, choose)
     for rung in range(1, len(spec.rungs) + 1):
         open_jobs = [t for t in entered if t.rung < rung and t.state != TrialState.FAILED]
         states.update((t.number, TrialState.TRAINING) for t in open_jobs)
-        if open_jobs:
-            waiting = (t for t in entered if t.rung >= rung and t.state != TrialState.FAILED)
-            states.update((t.number, TrialState.WAITING) for t in waiting)
-            return Decision(tuple((t.number, rung) for t in open_jobs), states)
+        jobs += [(t.number, rung) for t in open_jobs]
         done = [t for t in entered if t.rung >= rung]
         if rung == len(spec.rungs):
             states.update((t.number, TrialState.WAITING) for t in done if t.state not in FINAL)
             break
-        entered = climbers(done, spec, rung)
+        entered = climbers(done, spec, rung, None if not jobs else max(0, slots - len(jobs)))
         kept = {t.number for t in entered}
-        states.update((t.number, TrialState.PRUNED) for t in done if t.number not in kept)
-    return Decision((), states)
+        left = TrialState.WAITING if jobs else TrialState.PRUNED
+        states.update((t.number, left) for t in done if t.number not in kept and t.state != TrialState.FAILED)
+    return Decision(tuple(jobs), states)
+
+
+def entrants(trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = None) -> list[Trial]:
+    """The trials that have entered rung 1, and those that enter it now: when all others have completed it or failed.
+
+    Baselines always enter, at the beginning; the budget's number of trainings in all, one a network (isomorphic
+    networks train once).
+    """
+    entered = _by_merit([t for t in trials if has_entered(t)], spec)
+    if any(t.rung < 1 and t.state != TrialState.FAILED for t in entered):
+        return entered
+    left = [t for t in trials if not has_entered(t) and t.state not in FINAL]
+    if not entered:
+        entered = [t for t in left if t.baseline is not None]
+    places = spec.budget.trainings - len(entered)
+    had = {t.fingerprint for t in entered}
+    candidates = [t for t in left if t.baseline is None and t.fingerprint not in had and _is_scored(t)]
+    distinct = list({t.fingerprint: t for t in reversed(candidates)}.values())[::-1]
+    if places <= 0 or not distinct:
+        return entered
+    chosen = ranked(distinct, spec, 0) if choose is None else choose(distinct, entered, places)
+    return [*entered, *chosen[:places]]
+
+
+def has_entered(trial: Trial) -> bool:
+    """Whether the trial trains, or has trained, or has failed to."""
+    return trial.state not in (TrialState.SCORED, TrialState.FAILED) or (
+        trial.state == TrialState.FAILED and _is_scored(trial)
+    )
+
+
+def _by_merit(trials: Sequence[Trial], spec: SearchSpec) -> list[Trial]:
+    """Baselines, then the others by their score: who trains first."""
+    others = [t for t in trials if t.baseline is None]
+    return [*(t for t in trials if t.baseline is not None), *ranked(others, spec, 0)]
+
+
+def _is_scored(trial: Trial) -> bool:
+    return any(value is not None for value in trial.proxies.values())
 
 
 def progress(trials: Sequence[Trial], spec: SearchSpec) -> tuple[int, int]:
@@ -67,21 +118,28 @@ FINAL = frozenset(
 """States that nothing follows."""
 
 
-def climbers(trials: Sequence[Trial], spec: SearchSpec, rung: int) -> list[Trial]:
-    """The trials that climb from ``rung``, best first, given those that completed it.
+def climbers(trials: Sequence[Trial], spec: SearchSpec, rung: int, idle: int | None = None) -> list[Trial]:
+    """Of the trials that have completed ``rung`` those that climb, best first; those that have climbed among them.
 
-    From rung 0 the budget's number of trainings, one a network (isomorphic networks train once); from
-    the others ceil(n / eta). Baselines always climb and take no place from others after rung 0.
+    ceil(n / eta); with ``idle``, while others may still complete the rung, floor(n / eta), and no more than so many
+    anew.
+    Baselines always climb and take no place from others.
     """
     baselines = [t for t in trials if t.baseline is not None]
-    if rung == 0:
-        scored = [t for t in trials if any(value is not None for value in t.proxies.values())]
-        order = [*baselines, *(t for t in ranked(scored, spec, 0) if t.baseline is None)]
-        distinct = {t.fingerprint: t for t in reversed(order)}
-        others = [t for t in order if distinct[t.fingerprint] is t and t.baseline is None]
-        return [*baselines, *others][: spec.budget.trainings]
-    others = ranked([t for t in trials if t.baseline is None], spec, rung)
-    return [*baselines, *others[: ceil(len(others) / spec.eta)]]
+    others = [t for t in trials if t.baseline is None]
+    climbed = [t for t in others if has_climbed(t, rung)]
+    share = len(others) / spec.eta
+    places = ceil(share) if idle is None else min(floor(share), len(climbed) + idle)
+    order = ranked(others, spec, rung)
+    first = {t.number for t in climbed}
+    anew = [t for t in (order if idle is None else order[: floor(share)]) if t.number not in first]
+    kept = first | {t.number for t in anew[: max(0, places - len(climbed))]}
+    return [*baselines, *(t for t in order if t.number in kept)]
+
+
+def has_climbed(trial: Trial, rung: int) -> bool:
+    """Whether a trial that has completed ``rung`` trains for the next one, or has, or has failed to."""
+    return trial.rung > rung or trial.state in (TrialState.TRAINING, TrialState.FAILED)
 
 
 def ranked(trials: Sequence[Trial], spec: SearchSpec, rung: int) -> list[Trial]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.acquisition import choose
 from nas.pareto import rank_by_dominance
-from nas.surrogate import predict_pool
+from nas.surrogate import Prediction, normal_scores, predict_pool
 
 Floats = NDArray[np.float64]
 
 START = 10
 """Networks chosen by their score alone, before there is enough to learn from (``nas.surrogate.LEAST`` or more)."""
+WAVE = 5
+"""Networks trained, at least, between two fits of the surrogate."""
+JUDGED = 20
+"""Trained networks, from which on a proxy that does not rank them is dropped."""
+_CHANCE = 1.645  # standard deviations that chance exceeds once in twenty
 _WORST = 0.05
 """The share of the pool that is expected to be worse than the reference of the hypervolume."""
 
@@ -28,20 +34,64 @@ class Pool(NamedTuple):
     costs: Floats
 
 
-def next_trainings(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, *, seed: int = 0) -> list[int]:
+def believe(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, *, seed: int = 0) -> Prediction | None:
+    """What the surrogate says of the pool's accuracy; None without ``START`` trained networks."""
+    if len(trained) < START:
+        return None
+    return predict_pool(pool.features, pool.score, list(trained), accuracy, seed=seed)
+
+
+def next_trainings(
+    pool: Pool,
+    trained: Sequence[int],
+    accuracy: ArrayLike,
+    count: int,
+    *,
+    seed: int = 0,
+    believed: Prediction | None = None,
+) -> list[int]:
     """Up to ``count`` networks of the pool that should train next, best first; none twice.
 
     ``accuracy`` of the ``trained`` ones, higher is better. Without ``START`` of them: the first fronts of score and
-    costs. Then those that add most to the front, as far as the surrogate can tell. Pure and deterministic.
+    costs. Then those that add most to the front, as far as the surrogate can tell: as ``believed``, if that is known
+    already. Pure and deterministic.
     """
     known = list(trained)
     values = np.asarray(accuracy, dtype=np.float64)
     left = np.ones(len(pool.score), dtype=bool)
     left[known] = False
-    if len(known) < START:
+    believed = believed or believe(pool, known, values, seed=seed)
+    if believed is None:
         order = rank_by_dominance(np.column_stack([-pool.score, pool.costs]))
-        return [int(i) for i in order if left[i]][: min(count, START - len(known))]
-    believed = predict_pool(pool.features, pool.score, known, values, seed=seed)
+        return [int(i) for i in order if left[i]][:count]
     front = np.column_stack([-values, pool.costs[known]])
     reference = np.concatenate([[-np.quantile(believed.mean, _WORST)], pool.costs.max(axis=0)])
     return choose(-believed.mean, believed.error, pool.costs, front, reference, count, left)
+
+
+def wave_size(trained: int) -> int:
+    """How many train before the next lesson: one network more says little beside many."""
+    return START - trained if trained < START else max(WAVE, trained // 10)
+
+
+def pool_features(
+    codes: ArrayLike, forms: ArrayLike, proxies: Sequence[Mapping[str, float | None]], names: Sequence[str]
+) -> Floats:
+    """(n, d) what the surrogate sees: the options chosen, the networks' form, and the proxies by rank.
+
+    ``codes`` (n, choices) of ``SearchSpace.encode``, ``forms`` (n, f) of ``graph_features``.
+    """
+    chosen = np.asarray(codes, dtype=np.int64)
+    options = [chosen == option for option in range(1, int(chosen.max(initial=0)) + 1)]
+    by_rank = [normal_scores([np.nan if (x := v.get(name)) is None else x for v in proxies]) for name in names]
+    return np.column_stack([*options, np.asarray(forms), *by_rank]).astype(np.float64)
+
+
+def ranks_at_all(tau: float, trained: int) -> bool:
+    """Whether a Kendall's tau is more than chance gives once in twenty; with few networks nothing is said against it.
+
+    Source: Kendall 1938, the variance of tau between independent orders.
+    """
+    if trained < JUDGED:
+        return True
+    return tau > _CHANCE * sqrt(2 * (2 * trained + 5) / (9 * trained * (trained - 1)))

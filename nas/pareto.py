@@ -150,6 +150,39 @@ def best_under_bound(points: ArrayLike, objective: int, bounds: Sequence[float |
     return int(best[np.argmin(places)])
 
 
+def best_if_relaxed(
+    points: ArrayLike, objective: int, bounds: Sequence[float | None], relaxed: int, share: float
+) -> int | None:
+    """What ``best_under_bound`` gives when the bound of the objective ``relaxed`` is let go by a share of its size.
+
+    0.1 is ten per cent. None where nothing better than within the bounds comes of it.
+    Raises: ValueError where that objective has no bound, or for a negative share.
+    """
+    bound = bounds[relaxed]
+    if bound is None or share < 0:
+        raise ValueError(f"objective {relaxed} has bound {bound}, to be relaxed by {share:g}")
+    wider = [*bounds]
+    wider[relaxed] = bound + share * abs(bound)
+    before, after = best_under_bound(points, objective, bounds), best_under_bound(points, objective, wider)
+    array = _checked(points)
+    better = after is not None and (before is None or array[after, objective] < array[before, objective])
+    return after if better else None
+
+
+def hypervolume_over_time(points: ArrayLike, reference: ArrayLike) -> Points:
+    """(n,) the hypervolume of the first 1, 2, ... n points (n, m), in the order in which they became known."""
+    array = _checked(points)
+    corner = _corner(array, reference)
+    found, front = np.zeros(len(array)), np.empty((0, len(corner)))
+    volume = 0.0
+    for i, point in enumerate(array):
+        if (point < corner).all() and not (front <= point).all(axis=1).any():
+            front = _front(np.vstack([front, point]))
+            volume = _volume(front, corner)
+        found[i] = volume
+    return found
+
+
 def _checked(points: ArrayLike) -> Points:
     array = np.asarray(points, dtype=np.float64)
     if array.size == 0:

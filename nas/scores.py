@@ -41,7 +41,13 @@ def score_values(score: str, proxies: Sequence[Mapping[str, float | None]]) -> N
     ``proxies``: raw values of each network; one that is missing, None or not finite ranks last.
     Raises: UnknownName.
     """
-    names = get_score_facts(score).proxies
+    return aggregate(get_score_facts(score).proxies, proxies)
+
+
+def aggregate(names: Sequence[str], proxies: Sequence[Mapping[str, float | None]]) -> NDArray[np.float64]:
+    """``score_values`` of the proxies of these names; all alike where there is no name."""
+    if not names:
+        return np.ones(len(proxies))
     columns = [ranks([values.get(name) for values in proxies]) for name in names]
     values: NDArray[np.float64] = np.exp(np.mean(np.log(columns), axis=0)) / max(1, len(proxies))
     return values

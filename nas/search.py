@@ -27,6 +27,7 @@ from nas.scores import SCORES
 from nas.spec import Constraint, SearchSpec
 from nas.strategies import REPEATED, Proposal, ScoredTrial, Strategy, make_strategy
 from nas.trial import Measurement, Trial, TrialState
+from nas.waves import ReportCard, Waves
 from search_spaces import Architecture, SearchSpace, Task
 from search_spaces.definition import space_of
 from search_spaces.errors import NasError, SpaceExhausted
@@ -68,6 +69,9 @@ class Observer(Protocol):
     def phase(self, phase: str, done: int, total: int) -> None: ...
     def rejected(self, counts: Mapping[str, int]) -> None:
         """What the bounds have rejected since ``run_search`` was called, by reason."""
+
+    def report_card(self, card: ReportCard) -> None:
+        """What training says of the proxies, after each wave."""
 
 
 class _Stopped(Exception):
@@ -136,6 +140,7 @@ class _Search:
         self.levels: dict[str, tuple[float, ...]] = {}
         self.space: SearchSpace = space_of(spec.space)
         self.task = task_of(spec)
+        self.choose = Waves(spec, self.space, self.task, runner.slots)
         self.trials = {trial.number: trial for trial in history}
 
     @property
@@ -278,6 +283,8 @@ class _Search:
         """Lets the ladder's trials climb until nothing is left to train."""
         self.stop_if_asked()
         self._settle()
+        if any(trial.rung for trial in self.trials.values()):
+            self._report()  # the last one may have been lost
         self.runner.train(self._next_jobs, self._trained, lambda: self.should_stop() is not None)
         self.stop_if_asked()
         self._settle()
@@ -285,10 +292,13 @@ class _Search:
     def _next_jobs(self) -> list[TrainJob]:
         if self.out_of_time():
             return []
-        return [self.train_job(self.trials[number], rung) for number, rung in decide(self.history, self.spec).jobs]
+        jobs = decide(self.history, self.spec, self.choose, self.runner.slots).jobs
+        return [self.train_job(self.trials[number], rung) for number, rung in jobs]
 
     def _trained(self, result: RungResult) -> None:
         trial = self.trials[result.number]
+        open_beside = [t for t in self.trials.values() if t.state == TrialState.TRAINING and t.number != trial.number]
+        ends_wave = result.rung == 1 and not any(t.rung == 0 for t in open_beside)
         if result.error is not None:
             changed = replace(trial, state=TrialState.FAILED, error=result.error)
         else:
@@ -303,17 +313,23 @@ class _Search:
                 measurements=(*trial.measurements, accuracy),
             )
         self._settle(changed)
+        if ends_wave:
+            self._report()
 
     def _settle(self, *changed: Trial) -> None:
         """Records changed trials, and in the same transaction the states that follow from them."""
         versions = {trial.number: trial for trial in changed}
         after = {**self.trials, **versions}
-        decision = decide([after[number] for number in sorted(after)], self.spec)
+        ordered = [after[number] for number in sorted(after)]
+        decision = decide(ordered, self.spec, self.choose, self.runner.slots)
         for number, state in decision.states.items():
             if after[number].state != state and after[number].state not in FINAL:
                 versions[number] = replace(after[number], state=state)
         self.record(list(versions.values()))
         self.observer.phase("train", *progress(self.history, self.spec))
+
+    def _report(self) -> None:
+        self.observer.report_card(self.choose.card(self.history))
 
     def train_job(self, trial: Trial, rung: int) -> TrainJob:
         return training_job(self.spec, trial, rung, self.workspace)

@@ -60,7 +60,7 @@ def predict_pool(
     mean, error = _fit(x, prior, known, target, np.arange(len(x)), seed)
     # what the models say of their error is right up to a factor, which those left out show
     factor = float(np.sqrt(np.mean(((left_out - target) / np.maximum(expected, _LEAST_ERROR)) ** 2)))
-    tau = _tau(left_out, target)
+    tau = kendall_tau(left_out, target)
     in_unit, low, high = (_unit(z, target, values) for z in (mean, mean - factor * error, mean + factor * error))
     return Prediction(in_unit, (high - low) / 2, tau)
 
@@ -149,7 +149,9 @@ def _unit(z: Floats, target: Floats, values: Floats) -> Floats:
     return result
 
 
-def _tau(a: Floats, b: Floats) -> float:
+def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
+    """Tau-b between two orders of the same networks; 0 where one of them says nothing."""
     from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
-    return float(kendalltau(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return float(kendalltau(x, y).statistic) if len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0

@@ -30,6 +30,7 @@ from nas.runners import make_runner
 from nas.search import Outcome, run_search
 from nas.spec import SearchSpec
 from nas.trial import Trial, TrialState
+from nas.waves import ReportCard
 from search_spaces import SPACES, Classification, Task, get_preset, get_space
 from search_spaces.builder import Builder, Value
 from search_spaces.deploy import deploy
@@ -303,6 +304,9 @@ class Recorder:
 
     def rejected(self, counts: Mapping[str, int]) -> None:
         self.counts = dict(counts)
+
+    def report_card(self, card: ReportCard) -> None:
+        self.card = card
 
 
 def search(spec: SearchSpec, folder: Path, own: Path | None = None) -> tuple[Outcome, Recorder]:

@@ -1,12 +1,13 @@
 """Who climbs: pure functions of the history."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from support_trials import make_spec, make_trial
 
 from nas.front import front, winner, zero_shot_scores
-from nas.ladder import climbers, decide, progress
+from nas.ladder import climbers, decide, entrants, has_entered, progress
 from nas.trial import Trial, TrialState
 
 SPEC = make_spec()
@@ -32,7 +33,7 @@ def as_baseline(trial: Trial, name: str) -> Trial:
 def test_baselines_always_climb_and_take_no_place_from_others() -> None:
     trials = scored()
     trials[7] = as_baseline(trials[7], "known")  # dominated by most
-    entered = [t.number for t in climbers(trials, SPEC, 0)]
+    entered = [t.number for t in entrants(trials, SPEC)]
     assert entered[0] == 7
     assert len(entered) == SPEC.budget.trainings
     for number, accuracy in ((0, 0.95), (2, 0.80), (4, 0.85), (6, 0.70), (7, 0.10)):
@@ -48,14 +49,14 @@ def test_baselines_always_climb_and_take_no_place_from_others() -> None:
 
 def test_isomorphic_networks_train_once() -> None:
     trials = [replace(t, fingerprint="same") if t.number in (0, 2) else t for t in scored()]
-    entered = [t.number for t in climbers(trials, SPEC, 0)]
+    entered = [t.number for t in entrants(trials, SPEC)]
     assert len(entered) == 4
     assert len({0, 2} & set(entered)) == 1
 
 
 def test_trials_without_a_finite_score_stay_behind() -> None:
     trials = [replace(t, proxies={"params": None}) if t.number == 0 else t for t in scored()]
-    assert 0 not in [t.number for t in climbers(trials, SPEC, 0)]
+    assert 0 not in [t.number for t in entrants(trials, SPEC)]
 
 
 def trained(number: int, accuracy: float, latency_ms: float, **options: object):
@@ -63,7 +64,7 @@ def trained(number: int, accuracy: float, latency_ms: float, **options: object):
 
 
 def test_nobody_climbs_before_the_rung_is_complete() -> None:
-    trials = scored()
+    trials = [replace(t, state=TrialState.TRAINING) if t.number in (2, 4, 6) else t for t in scored()]
     trials[0] = trained(0, 0.9, 10)
     decision = decide(trials, SPEC)
     assert sorted(decision.jobs) == [(2, 1), (4, 1), (6, 1)]
@@ -148,3 +149,57 @@ def test_scores_rank_all_trials() -> None:
 def test_eta_decides_how_many_climb(eta: int) -> None:
     trials = [trained(n, 0.5 + n / 100, 5.0 + n) for n in range(7)]
     assert len(climbers(trials, make_spec(eta=eta), 1)) == -(-7 // eta)
+
+
+def by_number(candidates: Sequence[Trial], entered: Sequence[Trial], count: int) -> list[Trial]:
+    """Two at a time."""
+    assert all(t.rung >= 1 or t.state == TrialState.FAILED for t in entered)
+    return sorted(candidates, key=lambda t: t.number)[: min(2, count)]
+
+
+def test_networks_enter_in_waves_and_a_wave_waits_for_the_one_before() -> None:
+    trials = {t.number: t for t in scored()}
+    waves: list[list[int]] = []
+    for _ in range(20):
+        decision = decide([trials[n] for n in sorted(trials)], SPEC, by_number)
+        entering = [n for n, rung in decision.jobs if rung == 1 and not has_entered(trials[n])]
+        if entering:
+            waves.append(entering)
+            assert not any(t.state == TrialState.TRAINING for t in trials.values())
+        trials.update((n, replace(trials[n], state=state)) for n, state in decision.states.items())
+        again = decide([trials[n] for n in sorted(trials)], SPEC, by_number)
+        assert sorted(again.jobs) == sorted(decision.jobs)  # what is stored says who has entered
+        if not decision.jobs:
+            break
+        number, rung = decision.jobs[0]
+        if number == 1:
+            trials[1] = replace(trials[1], state=TrialState.FAILED, error="it broke")
+        else:
+            trials[number] = replace(make_trial(number, 1.0, 10 - number // 2, (0.9,) * rung, state=TrialState.WAITING))
+    assert waves == [[0, 1], [2, 3]]
+    assert sum(t.rung >= 1 for t in trials.values()) == 3
+
+
+def test_what_could_not_be_scored_has_not_entered() -> None:
+    trials = scored()
+    trials[0] = replace(trials[0], state=TrialState.FAILED, proxies={"params": None}, error="no image fits")
+    assert not has_entered(trials[0])
+    assert sorted(decide(trials, SPEC).jobs) == [(1, 1), (2, 1), (4, 1), (6, 1)]
+
+
+def test_the_best_climb_early_where_slots_would_idle() -> None:
+    trials = [replace(t, state=TrialState.TRAINING) if t.number == 6 else t for t in scored()]
+    for number, accuracy in ((0, 0.95), (2, 0.80), (4, 0.85)):
+        trials[number] = trained(number, accuracy, trials[number].measurements[0].value)
+    assert decide(trials, SPEC, slots=1).jobs == ((6, 1),)
+    early = decide(trials, SPEC, slots=4)
+    assert early.jobs == ((6, 1), (4, 2))  # floor(3 / 3), the best of those that have completed the rung
+    assert early.states == {
+        6: TrialState.TRAINING, 4: TrialState.TRAINING, 0: TrialState.WAITING, 2: TrialState.WAITING
+    }  # fmt: skip
+    trials = [replace(t, state=early.states.get(t.number, t.state)) for t in trials]
+    # the last one turns out better than the one that has climbed: ceil(4 / 3) climb in all
+    trials[6] = trained(6, 0.99, trials[6].measurements[0].value)
+    late = decide(trials, SPEC, slots=4)
+    assert sorted(late.jobs) == [(4, 2), (6, 2)]
+    assert {n for n, state in late.states.items() if state == TrialState.PRUNED} == {0, 2}

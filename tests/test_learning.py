@@ -6,7 +6,7 @@ from support_graphs import TASK
 
 from nas.acquisition import choose, expected_improvement
 from nas.graph_features import NAMES, graph_features
-from nas.learning import START, Pool, next_trainings
+from nas.learning import START, Pool, next_trainings, wave_size
 from nas.pareto import hypervolume
 from nas.surrogate import LEAST, normal_scores, predict_pool
 from search_spaces import SPACES, get_space
@@ -166,7 +166,7 @@ def test_what_is_chosen_completes_the_front_before_chance_does() -> None:
 
 def test_the_first_trainings_span_the_costs() -> None:
     pool, _ = pool_of(0)
-    first = next_trainings(pool, [], [], 50)
+    first = next_trainings(pool, [], [], wave_size(0))
     assert len(first) == len(set(first)) == START
     assert pool.costs[first].min() == pool.costs.min()
     assert int(np.argmax(pool.score)) in first

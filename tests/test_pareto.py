@@ -11,11 +11,13 @@ from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from nas.pareto import (
+    best_if_relaxed,
     best_under_bound,
     crowding_distance,
     dominates,
     hypervolume,
     hypervolume_contributions,
+    hypervolume_over_time,
     knee_point,
     non_dominated,
     non_dominated_sort,
@@ -186,3 +188,23 @@ def test_the_best_under_bounds() -> None:
     assert best_under_bound(points, 0, [None, None]) == 0
     assert best_under_bound(points, 1, [-0.75, None]) == 3
     assert best_under_bound(points, 0, [None, 0.5]) is None
+
+
+def test_the_next_best_when_a_bound_is_relaxed() -> None:
+    points = [[-0.9, 9.0], [-0.8, 5.0], [-0.7, 1.0], [-0.8, 4.0]]
+    assert best_under_bound(points, 0, [None, 4.5]) == 3
+    assert best_if_relaxed(points, 0, [None, 4.5], 1, 0.5) is None  # 6.75: nothing better than -0.8
+    assert best_if_relaxed(points, 0, [None, 4.5], 1, 1.0) == 0
+    assert best_if_relaxed(points, 0, [None, 0.5], 1, 1.0) == 2  # nothing was within the bound
+    assert best_if_relaxed(points, 1, [-0.9, None], 0, 0.1) is None  # -0.81
+    assert best_if_relaxed(points, 1, [-0.9, None], 0, 0.12) == 3
+    for bounds, share in (([None, None], 0.1), ([None, 4.5], -0.1)):
+        with pytest.raises(ValueError, match="relaxed by"):
+            best_if_relaxed(points, 0, bounds, 1, share)
+
+
+@given(grids())
+def test_hypervolume_over_time_is_that_of_each_beginning(points: np.ndarray) -> None:
+    reference = np.full(points.shape[1], SIDE - 1.0)
+    found = hypervolume_over_time(points, reference)
+    assert found == pytest.approx([hypervolume(points[: i + 1], reference) for i in range(len(points))])

@@ -18,8 +18,8 @@ from support_service import SPACE
 
 from nas.jobs import RungResult, ScoreJob, TrainJob
 from nas.runners import RUNNERS, Runner, make_runner
+from nas.runners.job_book import MAX_DEATHS, JobBook
 from nas.runners.scratch import scratch_folder
-from nas.runners.wave import MAX_DEATHS, Wave
 from nas.spec import Training
 from search_spaces.definition import SpaceDefinition, SpaceReference
 from search_spaces.errors import NasError, UnknownName
@@ -168,7 +168,7 @@ def test_stopping_hands_nothing_over_and_the_next_run_continues(runner: Runner, 
 
 
 @pytest.mark.parametrize("which", ["on_result", "next_jobs"])
-def test_an_error_of_the_caller_ends_the_wave_as_it_is(runner: Runner, tmp_path: Path, which: str) -> None:
+def test_an_error_of_the_caller_ends_the_run_as_it_is(runner: Runner, tmp_path: Path, which: str) -> None:
     ladder = Ladder(tmp_path, ["ok", "slow"], epochs=25)
 
     class Broken(Exception):
@@ -213,19 +213,19 @@ def test_a_killed_worker_is_replaced_and_its_rung_continued(ray_runner: Runner, 
 
 def test_a_job_whose_workers_all_die_fails_after_a_bounded_number_of_times(tmp_path: Path) -> None:
     ladder = Ladder(tmp_path, ["die", "ok"])
-    wave = Wave(ladder.next_jobs, ladder.on_result)
+    book = JobBook(ladder.next_jobs, ladder.on_result)
     other = ladder.job(1, 1)
-    wave.start(other)
+    book.start(other)
     starts = 0
-    while (job := wave.peek()) is not None and starts < 10:
+    while (job := book.peek()) is not None and starts < 10:
         assert job == ladder.job(0, 1)
-        wave.start(job)
-        wave.died(job, "killed")
+        book.start(job)
+        book.died(job, "killed")
         starts += 1
     assert starts == MAX_DEATHS + 1
     assert ladder.results[0, 1].error == f"its worker died {MAX_DEATHS + 1} times, last: killed"
-    assert wave.running == {1: other}
-    assert not wave.over
+    assert book.running == {1: other}
+    assert not book.over
 
 
 def test_a_job_that_does_not_stop_is_killed(ray_runner: Runner, tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support_graphs import TASK
 
+from nas.admission import check_score
 from nas.proxies import PROXIES
+from nas.proxies.nodes import HAS
 from nas.scores import SCORES, default_score, get_score_facts, ranks, score_values
-from search_spaces.errors import UnknownName
+from search_spaces import SPACES, get_space
+from search_spaces.errors import InvalidSpec, UnknownName
 
 
 def test_ranks_share_ties_and_put_gaps_last() -> None:
@@ -64,3 +68,17 @@ def test_unknown_score_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="synflow") as raised:
         score_values("sinflow", [])
     assert raised.value.field == "score"
+
+
+def test_a_score_whose_need_is_missing_is_refused() -> None:
+    assert set(HAS) == {need for facts in PROXIES.values() for need in facts.needs}
+    with pytest.raises(InvalidSpec, match=r"w_pca needs blocks of two layers.*mobilenet_v2") as caught:
+        check_score("w_pca", get_space("mobilenet_v2"), TASK)
+    assert caught.value.field == "score"
+    assert "synflow" in caught.value.hint
+    check_score("w_pca", get_space("metaformer"), TASK)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_can_have_the_default_score(name: str) -> None:
+    check_score("default", get_space(name), TASK)

@@ -23,6 +23,7 @@ from nas.runners import make_runner
 from nas.search import Outcome, run_search
 from nas.spec import SearchSpec
 from nas.trial import Trial, TrialState
+from nas.waves import ReportCard
 from search_spaces import Task, get_preset, get_space
 from search_spaces.errors import InvalidSpec
 
@@ -66,6 +67,9 @@ class Recorder:
 
     def rejected(self, counts: Mapping[str, int]) -> None:
         self.counts = dict(counts)
+
+    def report_card(self, card: ReportCard) -> None:
+        self.card = card
 
     def should_stop(self) -> str | None:
         if self._stop_after is not None and len(self.completed()) >= self._stop_after:

@@ -1,10 +1,18 @@
-"""Which nodes of a network the passes look at."""
+"""Which nodes of a network the passes look at, and what of it a proxy needs. Imports no torch."""
 
-from torch import nn
+from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from nas.proxies import Need
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import OPS
-from search_spaces.torch_network import TorchNetwork
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.torch_network import TorchNetwork
 
 THRESHOLDS = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "squared_relu", "star_relu"})
 """Activations whose input's sign says whether the unit is on."""
@@ -53,3 +61,19 @@ def layer_weights(network: TorchNetwork) -> list[nn.Parameter]:
 
 def module_of(network: TorchNetwork, node: Node) -> nn.Module:
     return network.get_submodule(node.name if OPS[node.op].weights is None else node.weights)
+
+
+HAS: Mapping[Need, tuple[str, Callable[[Graph], bool]]] = {
+    "labels": ("labels of classes", lambda _: True),  # every data set has them
+    "relu": (
+        "an activation whose input's sign says whether a unit is on",
+        lambda graph: any(node.op in THRESHOLDS for node in graph.nodes),
+    ),
+    "blocks": ("blocks whose outputs have positions", lambda graph: bool(block_outputs(graph))),
+    "convolutions": ("convolutions", lambda graph: any(node.op in CONVOLUTIONS for node in graph.nodes)),
+    "feed_forward": (
+        "blocks of two layers over the channels of each position",
+        lambda graph: any(expands_features(node) for node in graph.nodes),
+    ),
+}
+"""What each need is in words, and whether a network has it."""

@@ -14,6 +14,10 @@ class Runner(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
+    @property
+    def slots(self) -> int:
+        """How many jobs train at a time, between entering and leaving."""
+
     def score(self, jobs: Sequence[ScoreJob], should_stop: Callable[[], bool]) -> list[ScoreResult]:
         """The results in the order of the jobs; fewer where ``should_stop`` turned true.
 

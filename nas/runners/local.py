@@ -5,7 +5,7 @@ from typing import Self
 
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
 from nas.runners import calls
-from nas.runners.wave import Wave
+from nas.runners.job_book import JobBook
 from search_spaces.errors import NasError
 
 
@@ -39,6 +39,10 @@ class LocalRunner:
     def __exit__(self, *exception: object) -> None:
         """Nothing was started."""
 
+    @property
+    def slots(self) -> int:
+        return 1
+
     def score(self, jobs: Sequence[ScoreJob], should_stop: Callable[[], bool]) -> list[ScoreResult]:
         results: list[ScoreResult] = []
         for job in jobs:
@@ -53,10 +57,10 @@ class LocalRunner:
         on_result: Callable[[RungResult], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        wave = Wave(next_jobs, on_result)
-        while not should_stop() and (job := wave.peek()) is not None:
-            wave.start(job)
+        book = JobBook(next_jobs, on_result)
+        while not should_stop() and (job := book.peek()) is not None:
+            book.start(job)
             result = calls.train(self._train_path, job, should_stop)
-            wave.end(job, result)
+            book.end(job, result)
             if result is None:
                 break

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
 from nas.runners import calls
+from nas.runners.job_book import JobBook
 from nas.runners.scratch import scratch_folder
-from nas.runners.wave import Wave
 from search_spaces.errors import NasError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class RayRunner:
         from nas.runners.ray_score import ScorePool
 
         if self._pool is None:
-            self._pool = ScorePool(self._slots(), self._score_path)
+            self._pool = ScorePool(self.slots, self._score_path)
         results = self._pool.run(jobs, should_stop)
         if len(results) < len(jobs):
             self._pool = None
@@ -126,33 +126,33 @@ class RayRunner:
         on_result: Callable[[RungResult], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        wave = Wave(next_jobs, on_result)
-        first = wave.peek()
+        book = JobBook(next_jobs, on_result)
+        first = book.peek()
         if first is None or should_stop():
             return
         self._close_pool()
         # beside the trial's folder, because every node of a cluster sees that place
         stop_file = first.folder.absolute().parent / f".stop-{uuid4().hex}"
         try:
-            self._run_tune(wave, stop_file, should_stop)
+            self._run_tune(book, stop_file, should_stop)
         finally:
             stop_file.unlink(missing_ok=True)
 
-    def _run_tune(self, wave: Wave, stop_file: Path, should_stop: Callable[[], bool]) -> None:
-        """One wave is one Tune run."""
+    def _run_tune(self, book: JobBook, stop_file: Path, should_stop: Callable[[], bool]) -> None:
+        """One call of ``train`` is one Tune run."""
         from ray import tune
 
         from nas.runners.ray_trainable import RungTrainable
-        from nas.runners.tune_adapters import JobScheduler, JobSearcher, TuneWave, WaveStopper
+        from nas.runners.tune_adapters import BookStopper, JobScheduler, JobSearcher, TuneBook
 
-        run = TuneWave(wave, self._slots(), self._train_path, stop_file)
+        run = TuneBook(book, self.slots, self._train_path, stop_file)
         with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(run.slots)}), _kept_signal_handlers():
             tune.run(
                 RungTrainable,
-                name=f"wave-{uuid4().hex[:8]}",
+                name=f"train-{uuid4().hex[:8]}",
                 search_alg=JobSearcher(run),
                 scheduler=JobScheduler(run),
-                stop=WaveStopper(run, should_stop),
+                stop=BookStopper(run, should_stop),
                 num_samples=-1,
                 resources_per_trial={"cpu": 1},
                 storage_path=str(self._folder / "tune"),
@@ -197,8 +197,9 @@ class RayRunner:
             self._pool.close()
             self._pool = None
 
-    @staticmethod
-    def _slots() -> int:
+    @property
+    def slots(self) -> int:
+        """The processors of the cluster."""
         import ray
 
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -1,7 +1,8 @@
-"""Thin adapters between the book of a wave and Ray Tune.
+"""Thin adapters between the book of jobs and Ray Tune.
 
 One Tune trial is one of our trials, one Tune iteration one rung. The searcher only deals out trial numbers, the
-scheduler only starts and pauses, both as the ``Wave`` says. Tune resumes and retries nothing; it never saves a trial.
+scheduler only starts and pauses, both as the ``JobBook`` says. Tune resumes and retries nothing; it never saves a
+trial.
 """
 
 from collections import deque
@@ -19,7 +20,7 @@ from ray.tune.search import Searcher
 
 from nas.jobs import RungResult, TrainJob
 from nas.runners.calls import cause_of
-from nas.runners.wave import Wave
+from nas.runners.job_book import JobBook
 
 STOP_GRACE_S = 3.0
 """So long a job may take to end its batch once it is told to stop; then its worker is killed.
@@ -28,15 +29,15 @@ It continues from its checkpoint another time, as after any other death.
 """
 
 
-class TuneWave:
-    """The state that the three adapters of a wave share.
+class TuneBook:
+    """The state that the three adapters share.
 
     A trial whose rung has ended keeps its actor while nothing else needs it (``idle``): Tune would end all actors
     but one wherever nothing is ready to run, as between two rungs, and a fresh actor costs seconds of imports.
     """
 
-    def __init__(self, wave: Wave, slots: int, train_path: str, stop_file: Path) -> None:
-        self.wave = wave
+    def __init__(self, book: JobBook, slots: int, train_path: str, stop_file: Path) -> None:
+        self.book = book
         self.slots = slots
         self.train_path = train_path
         self.stop_file = stop_file
@@ -48,32 +49,32 @@ class TuneWave:
 
     def next_job(self) -> TrainJob | None:
         """The job to start, if one may start and a CPU is free for it."""
-        if self.stopping or len(self.wave.running) >= self.slots:
+        if self.stopping or len(self.book.running) >= self.slots:
             return None
         try:
-            return self.wave.peek()
+            return self.book.peek()
         except Exception as error:
             self.fail(error)
             return None
 
     def start(self, job: TrainJob) -> dict[str, Any]:
         """Marks the job as running; returns its Tune configuration."""
-        self.wave.start(job)
+        self.book.start(job)
         return {"job": job, "train_path": self.train_path, "stop_file": str(self.stop_file)}
 
     def end(self, job: TrainJob, result: RungResult | None, cause: str = "") -> None:
         """Hands a result over, or notes a ``cause`` for which the job has to start again."""
         try:
             if result is None and not self.stopping:
-                self.wave.died(job, cause)
+                self.book.died(job, cause)
             else:
-                self.wave.end(job, result)
+                self.book.end(job, result)
         except Exception as error:
-            self.wave.running.pop(job.number)
+            self.book.running.pop(job.number)
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Ends the wave; Tune would wrap what a callback raises, so the error waits until Tune has returned."""
+        """Ends the run; Tune would wrap what a callback raises, so the error waits until Tune has returned."""
         self.stopping = True
         self.failure = self.failure or error
 
@@ -81,7 +82,7 @@ class TuneWave:
 class JobSearcher(Searcher):
     """Deals out the trial numbers that Tune has not seen."""
 
-    def __init__(self, run: TuneWave) -> None:
+    def __init__(self, run: TuneBook) -> None:
         super().__init__()
         self._run = run
 
@@ -102,9 +103,9 @@ class JobSearcher(Searcher):
 
 
 class JobScheduler(TrialScheduler):
-    """Starts what the wave names and pauses what waits for its next rung."""
+    """Starts what the book names and pauses what waits for its next rung."""
 
-    def __init__(self, run: TuneWave) -> None:
+    def __init__(self, run: TuneBook) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._run = run
 
@@ -140,13 +141,13 @@ class JobScheduler(TrialScheduler):
         self._run.end(job, None, _cause_of_death(trial))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Trials end only with the wave."""
+        """Trials end only with the run."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """Trials end only with the wave."""
+        """Trials end only with the run."""
 
     def debug_string(self) -> str:
-        return f"{len(self._run.wave.running)} jobs running"
+        return f"{len(self._run.book.running)} jobs running"
 
     @staticmethod
     def _pause(tune_controller: Any, trial: Trial) -> None:
@@ -157,10 +158,10 @@ class JobScheduler(TrialScheduler):
             tune_controller._set_trial_status(trial, Trial.PAUSED)
 
 
-class WaveStopper(Stopper):
-    """Ends the Tune run when the wave is over, or soon after ``should_stop`` turned true."""
+class BookStopper(Stopper):
+    """Ends the Tune run when the book is done, or soon after ``should_stop`` turned true."""
 
-    def __init__(self, run: TuneWave, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, run: TuneBook, should_stop: Callable[[], bool]) -> None:
         self._run = run
         self._should_stop = should_stop
         self._deadline: float | None = None
@@ -176,20 +177,20 @@ class WaveStopper(Stopper):
         run = self._run
         run.stopping = run.stopping or self._should_stop()
         if not run.stopping:
-            return run.wave.over
+            return run.book.over
         if self._deadline is None:
             self._deadline = monotonic() + STOP_GRACE_S
             # where it cannot be written the workers are killed
             with suppress(OSError):
                 run.stop_file.touch()
         late = monotonic() > self._deadline
-        for number in list(run.wave.running):
+        for number in list(run.book.running):
             worker = run.trials[number].temporary_state.ray_actor
             if late and worker is not None:
                 ray.kill(worker, no_restart=True)
             if late or worker is None:
-                run.wave.running.pop(number)
-        return not run.wave.running
+                run.book.running.pop(number)
+        return not run.book.running
 
 
 def _cause_of_death(trial: Trial) -> str:

@@ -63,7 +63,22 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
     "nsga2": StrategyFacts(
         "generations of crossover and mutation (Optuna's NSGA-II)",
         "Deb et al. 2002, doi:10.1109/4235.996017",
-        "nas.strategies.nsga2:nsga2",
+        "nas.strategies.optuna_samplers:nsga2",
+    ),
+    "nsga3": StrategyFacts(
+        "generations whose elite is spread along reference directions (Optuna's NSGA-III)",
+        "Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535",
+        "nas.strategies.optuna_samplers:nsga3",
+    ),
+    "tpe": StrategyFacts(
+        "options that are more frequent among the better trials (Optuna's multi-objective TPE)",
+        "Ozaki et al. 2022, doi:10.1613/jair.1.13188",
+        "nas.strategies.optuna_samplers:tpe",
+    ),
+    "local_search": StrategyFacts(
+        "one change to a network of the front so far",
+        "White et al. 2021, arXiv:2005.02960",
+        "nas.strategies.local_search:local_search",
     ),
 }
 """Every strategy by name."""

@@ -1,4 +1,4 @@
-"""The book of one wave of training: what runs, what has ended, what died. Nothing in it knows who runs the jobs."""
+"""The book of one call of ``Runner.train``: what runs, what has ended, what died; it knows nothing of who runs it."""
 
 import logging
 from collections import Counter
@@ -15,7 +15,7 @@ MAX_DEATHS = 3
 
 
 @dataclass
-class Wave:
+class JobBook:
     """Deals every job out once, and hands every result over once.
 
     ``next_jobs`` and ``on_result`` are those of ``Runner.train``.

@@ -1,0 +1,23 @@
+"""Local search from every point of the front."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nas.pareto import non_dominated
+from nas.strategies.proposals import History, Proposal
+
+INITIAL = 20
+
+
+def local_search(history: History, rng: np.random.Generator, *, initial: int = INITIAL) -> Iterator[Proposal]:
+    """A random neighbour of a random network of the front; the first ``initial`` are random.
+
+    Source: White et al. 2021, arXiv:2005.02960, algorithm 1, with the front in place of the best network.
+    """
+    space = history.space
+    while len(history.trials) < max(1, initial):
+        yield Proposal(space.sample(rng))
+    front = np.flatnonzero(non_dominated(history.points))
+    while True:
+        yield Proposal(space.mutate(history.trials[int(rng.choice(front))].architecture, rng))

@@ -1,0 +1,137 @@
+"""Which trials of a search enter training next, and what the trained ones say of the proxies: the report card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.graph_features import graph_features
+from nas.ladder import points, ranked
+from nas.learning import Pool, believe, next_trainings, pool_features, ranks_at_all, wave_size
+from nas.scores import aggregate, get_score_facts, ranks
+from nas.spec import SearchSpec
+from nas.surrogate import LEAST, kendall_tau, predict_pool
+from nas.trial import Trial
+from search_spaces import SearchSpace, Task
+
+Floats = NDArray[np.float64]
+
+BASELINES = ("params", "macs")
+"""What every proxy is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCard:
+    """How well the accuracy after the first rung was foretold: Kendall's tau over the ``trained`` networks.
+
+    The trained ones are those that looked best, so that a proxy ranks less among them than in the whole space.
+
+    ``tau`` by proxy, with ``params``, ``macs`` and the ``score``; ``surrogate_tau`` is cross-validated, None while
+    there is too little to learn from. ``dropped``: proxies that do not rank, which the score that waves start from
+    leaves out. ``not_finite``: of the score's proxies, on how many of all scored networks each had no finite value, and
+    ranked last.
+    """
+
+    trained: int
+    score: str
+    tau: dict[str, float]
+    surrogate_tau: float | None
+    dropped: tuple[str, ...]
+    not_finite: dict[str, int]
+
+
+class Waves:
+    """The ``nas.ladder.Choose`` of a search. What a network looks like is worked out once."""
+
+    def __init__(self, spec: SearchSpec, space: SearchSpace, task: Task, slots: int = 1) -> None:
+        """``slots``: how many train at a time; a wave is no smaller."""
+        self._spec = spec
+        self._space = space
+        self._task = task
+        self._slots = slots
+        self._looks: dict[int, tuple[NDArray[np.int64], Floats]] = {}
+        self._accuracy = [objective.metric == "accuracy" for objective in spec.objectives]
+        self._learned: tuple[frozenset[int], float] | None = None
+
+    def __call__(self, candidates: Sequence[Trial], entered: Sequence[Trial], count: int) -> list[Trial]:
+        """See ``nas.ladder.Choose``: by the score at first, then by what those that have trained have taught."""
+        if not any(self._accuracy):  # nothing to learn: all is known
+            return ranked(candidates, self._spec, 0)[:count]
+        trained = [t for t in entered if t.find("accuracy", rung=1) is not None]
+        pool = [*trained, *candidates]
+        costs = points(pool, self._spec, 0)[:, ~np.array(self._accuracy)]
+        accuracy = accuracies(trained)
+        names = self._kept(trained, accuracy)
+        proxies = [t.proxies for t in pool]
+        seen = Pool(self._features(pool), aggregate(names, proxies), costs)
+        known, seed = range(len(trained)), self._spec.seed
+        believed = believe(seen, known, accuracy, seed=seed)
+        if believed is not None:
+            self._learned = _numbers(trained), believed.tau
+        wave = min(count, max(self._slots, wave_size(len(trained))))
+        found = next_trainings(seen, known, accuracy, wave, seed=seed, believed=believed)
+        return [pool[i] for i in found]
+
+    def card(self, trials: Sequence[Trial]) -> ReportCard:
+        """Of all trials that have completed the first rung."""
+        trained = [t for t in trials if t.find("accuracy", rung=1) is not None]
+        accuracy = accuracies(trained)
+        names = get_score_facts(self._spec.score).proxies
+        found = {name: _tau_of(name, trained, accuracy) for name in dict.fromkeys([*names, *BASELINES])}
+        found["score"] = kendall_tau(aggregate(names, [t.proxies for t in trained]), accuracy)
+        kept = self._kept(trained, accuracy)
+        dropped = tuple(name for name in names if name not in kept)
+        tau = self._tau(trained, accuracy, kept)
+        gaps = {name: sum(t.proxies.get(name) is None for t in trials) for name in names}
+        return ReportCard(len(trained), self._spec.score, found, tau, dropped, {k: n for k, n in gaps.items() if n})
+
+    def _tau(self, trained: Sequence[Trial], accuracy: Floats, kept: Sequence[str]) -> float | None:
+        """The surrogate's, from the lesson on these very networks if there was one."""
+        if self._learned is not None and self._learned[0] == _numbers(trained):
+            return self._learned[1]
+        if len(trained) < LEAST:
+            return None
+        score = aggregate(kept, [t.proxies for t in trained])
+        features = self._features(trained)
+        return predict_pool(features, score, range(len(trained)), accuracy, seed=self._spec.seed).tau
+
+    def _kept(self, trained: Sequence[Trial], accuracy: Floats) -> tuple[str, ...]:
+        names = get_score_facts(self._spec.score).proxies
+        return tuple(name for name in names if ranks_at_all(_tau_of(name, trained, accuracy), len(trained)))
+
+    def _features(self, trials: Sequence[Trial]) -> Floats:
+        looks = [self._look(trial) for trial in trials]
+        codes, forms = zip(*looks, strict=True)
+        names = get_score_facts(self._spec.score).proxies
+        return pool_features(np.stack(codes), np.stack(forms), [t.proxies for t in trials], names)
+
+    def _look(self, trial: Trial) -> tuple[NDArray[np.int64], Floats]:
+        if trial.number not in self._looks:
+            arch = self._space.from_string(trial.architecture)
+            self._looks[trial.number] = (
+                self._space.encode(arch),
+                graph_features(self._space.graph(arch, self._task)),
+            )
+        return self._looks[trial.number]
+
+
+def _numbers(trials: Sequence[Trial]) -> frozenset[int]:
+    return frozenset(trial.number for trial in trials)
+
+
+def accuracies(trained: Sequence[Trial]) -> Floats:
+    """(n,) after the first rung."""
+    found = [trial.find("accuracy", rung=1) for trial in trained]
+    return np.array([np.nan if each is None else each.value for each in found])
+
+
+def _tau_of(name: str, trained: Sequence[Trial], accuracy: Floats) -> float:
+    """Of a proxy, or of a metric that is known without training."""
+    values = [trial.proxies.get(name) for trial in trained]
+    if all(value is None for value in values):
+        known = [trial.find(name, rung=0) for trial in trained]
+        values = [None if each is None else each.value for each in known]
+    return kendall_tau(ranks(values), accuracy)
