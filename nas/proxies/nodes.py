@@ -53,10 +53,9 @@ def expands_features(node: Node) -> bool:
     return node.op in LAYERS and node.name.split(".")[-3:-1] == ["mlp", "expand"]
 
 
-def layer_weights(network: TorchNetwork) -> list[nn.Parameter]:
-    """The weights of all convolution and linear layers, shared ones once, in order of execution."""
-    entries = dict.fromkeys(node.weights for node in network.graph.nodes if node.op in LAYERS)
-    return [network.get_parameter(f"{entry}.weight") for entry in entries]
+def layer_weights(graph: Graph) -> list[str]:
+    """The names of the weights of all convolution and linear layers, shared ones once, in order of execution."""
+    return list(dict.fromkeys(f"{node.weights}.weight" for node in graph.nodes if node.op in LAYERS))
 
 
 def module_of(network: TorchNetwork, node: Node) -> nn.Module:

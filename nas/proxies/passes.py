@@ -25,7 +25,7 @@ from nas.proxies.nodes import (
     layer_weights,
     module_of,
 )
-from nas.proxies.weights import absolute_double, bypassed, gaussian
+from nas.proxies.weights import absolute_double, bypassed, gaussian, initial_statistics
 from search_spaces.graph import Graph, Node
 from search_spaces.torch_network import TorchNetwork
 
@@ -99,6 +99,9 @@ class Passes:
     @property
     def graph(self) -> Graph:
         return self.network.graph
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [self.network.get_parameter(name) for name in layer_weights(self.graph)]
 
     @cached_property
     def forward(self) -> Forward:
@@ -187,7 +190,7 @@ class Passes:
         """Every convolution and linear weight with the Hessian of the loss times the gradient; reads ``forward``."""
         forward = self.forward
         self.runs.append("hessian")
-        weights = layer_weights(self.network)
+        weights = self._weights()
         loss = F.cross_entropy(forward.logits, self._labels)
         once = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
         total = sum(((g.detach() * g).sum() for g in once), torch.zeros(()))
@@ -199,7 +202,7 @@ class Passes:
     def halves(self) -> list[tuple[Tensor, Tensor]]:
         """Every convolution and linear weight's gradients of the loss on either half of the batch."""
         self.runs.append("halves")
-        weights = layer_weights(self.network)
+        weights = self._weights()
         middle = len(self._images) // 2
         found = []
         for part in (slice(None, middle), slice(middle, None)):
@@ -213,7 +216,7 @@ class Passes:
         """Every convolution and linear weight with the gradient of the mean cross-entropy; reads ``forward``."""
         forward = self.forward
         self.runs.append("gradients")
-        return _flows(F.cross_entropy(forward.logits, self._labels), layer_weights(self.network))
+        return _flows(F.cross_entropy(forward.logits, self._labels), self._weights())
 
     @cached_property
     def jacobian(self) -> Tensor:
@@ -265,9 +268,11 @@ class Passes:
         activations: the flow is positive, where ReLU is the identity; a bounded one (ReLU6) would only cut it off.
         """
         self.runs.append("synflow")
-        with absolute_double(self.network), bypassed(self.network):
-            ones = torch.ones((1, *self.graph.inputs[0]), dtype=torch.float64)
-            return _flows(self.network(ones).sum(), layer_weights(self.network))
+        tensors = absolute_double(self.network)
+        ones = torch.ones((1, *self.graph.inputs[0]), dtype=torch.float64)
+        with bypassed(self.network):
+            flow = functional_call(self.network, tensors, (ones,)).sum()
+        return _flows(flow, [tensors[name] for name in layer_weights(self.graph)])
 
     @cached_property
     def noise(self) -> tuple[Tensor, ...]:
@@ -311,15 +316,13 @@ class Passes:
         """
         self.runs.append("information")
         network = self.network.eval()
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                module.reset_running_stats()
+        statistics = initial_statistics(network)
         fixed = {name: parameter.detach() for name, parameter in network.named_parameters()}
         first = {name: tensor.flatten()[:1] for name, tensor in fixed.items()}
 
         def logits(of: dict[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
             rest = {name: torch.cat([of[name], t.flatten()[1:]]).reshape(t.shape) for name, t in fixed.items()}
-            y = functional_call(network, rest, (image[None],))[0]
+            y = functional_call(network, rest | statistics, (image[None],))[0]
             return y, y
 
         of_images = vmap(jacrev(logits, has_aux=True), in_dims=(None, 0), chunk_size=_IMAGES_AT_ONCE)
@@ -358,7 +361,7 @@ def _positions(x: Tensor, axis: int = 1) -> Tensor:
     return x.movedim(axis, -1).reshape(-1, x.shape[axis])
 
 
-def _flows(total: Tensor, weights: list[nn.Parameter]) -> list[Flow]:
+def _flows(total: Tensor, weights: Sequence[Tensor]) -> list[Flow]:
     # materialised: a weight that the output does not depend on has gradient 0
     found = torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
     return [Flow(weight.detach(), gradient) for weight, gradient in zip(weights, found, strict=True)]

@@ -10,19 +10,25 @@ from nas.proxies.nodes import LINEARISED, module_of
 from search_spaces.torch_network import TorchNetwork
 
 
-@contextmanager
-def absolute_double(network: TorchNetwork) -> Iterator[None]:
-    """Parameters, and fixed tensors of the network, replaced by their absolute values in double precision."""
-    fixed = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-    parameters = [*network.parameters(), *fixed]
-    originals = [parameter.data for parameter in parameters]
-    for parameter in parameters:
-        parameter.data = parameter.data.double().abs()
-    try:
-        yield
-    finally:
-        for parameter, original in zip(parameters, originals, strict=True):
-            parameter.data = original
+def absolute_double(network: TorchNetwork) -> dict[str, Tensor]:
+    """The absolute values of parameters and of fixed tensors, in double precision, by name; leaves of their own.
+
+    The network keeps its tensors: autograd would no longer know a parameter that was another type for a while, and a
+    forward pass that ran before would have no gradients.
+    """
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {
+        name: tensor.detach().double().abs().requires_grad_(isinstance(tensor, nn.Parameter))
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
+    }
+
+
+def initial_statistics(network: TorchNetwork) -> dict[str, Tensor]:
+    """What batch norm estimates before it has seen a batch, mean 0 and variance 1, by name."""
+    values = {"running_mean": 0.0, "running_var": 1.0}
+    named = ((name, values.get(name.rpartition(".")[2]), buffer) for name, buffer in network.named_buffers())
+    return {name: torch.full_like(buffer, value) for name, value, buffer in named if value is not None}
 
 
 @contextmanager
