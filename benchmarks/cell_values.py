@@ -1,7 +1,8 @@
 """Zero-shot values of NAS-Bench-201's networks, kept from run to run, for the benchmarks that rank or search them.
 
-A network is that of a published cell: 16 channels, five cells a stage, 3 x 32 x 32, 10 classes. Its input is noise, one
-batch for all; no label of the table is read. A value is kept under the graph's fingerprint, the proxy, the hash of the
+A network is that of a published cell: 16 channels, five cells a stage, 3 x 32 x 32, 10 classes. No data set is read: in
+place of images there is noise with the spectrum of photographs, with random classes, one batch for all. No accuracy of
+the table is read either. A value is kept under the graph's fingerprint, the proxy, the hash of the
 source that computes it, and the seed.
 """
 
@@ -15,7 +16,7 @@ from functools import lru_cache
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ TASK = Task((3, 32, 32), Classification(10))
 BATCH_SIZE = 16
 _SHARED = ("nodes", "weights", "passes", "compute")  # what every proxy's value depends on, beside its own file
 _CHUNK = 8
+
+if TYPE_CHECKING:
+    import torch
 
 Values = Mapping[str, float | None]
 Floats = NDArray[np.float64]
@@ -134,11 +138,26 @@ def compute(job: Job) -> tuple[str, dict[str, Any]]:
     from nas.proxies.compute import score_graph
 
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(BATCH_SIZE, *TASK.input_shape, generator=generator)
+    images = natural_noise((BATCH_SIZE, *TASK.input_shape), generator)
     labels = torch.randint(0, TASK.head.classes, (BATCH_SIZE,), generator=generator)
     images = images.contiguous(memory_format=torch.channels_last)
     network_seed = int.from_bytes(sha256(f"{seed}:{graph}".encode()).digest()[:7], "big")
     return graph, dict(score_graph(graph_of(cell, pruned), images, labels, proxies, network_seed))
+
+
+def natural_noise(shape: tuple[int, int, int, int], generator: torch.Generator) -> torch.Tensor:
+    """(n, c, h, w) of mean 0 and deviation 1, whose amplitude falls as 1 / f, as that of photographs does.
+
+    Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
+    cells".
+    """
+    import torch
+
+    white = torch.fft.rfft2(torch.randn(shape, generator=generator))
+    vertical, horizontal = torch.fft.fftfreq(shape[2])[:, None], torch.fft.rfftfreq(shape[3])[None]
+    frequency = (vertical.square() + horizontal.square()).sqrt().clamp(min=1 / max(shape[2:]))
+    images = torch.fft.irfft2(white / frequency, s=shape[2:])
+    return (images - images.mean()) / images.std()
 
 
 def features_of(cells: Sequence[str], values: Sequence[Values], proxies: Sequence[str]) -> Floats:

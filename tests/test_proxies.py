@@ -49,7 +49,7 @@ def with_weights(graph: Graph, **tensors: list) -> TorchNetwork:
 
 
 def passes_of(network: TorchNetwork, images: torch.Tensor, labels: list[int]) -> Passes:
-    return Passes(network, images, torch.tensor(labels), EVERY_PASS)
+    return Passes(network, images, torch.tensor(labels), EVERY_PASS, noise=images)
 
 
 @pytest.mark.parametrize(("activation", "norm"), [(None, False), ("relu", True), ("relu6", True)])
@@ -372,8 +372,9 @@ def test_every_pass_runs_once_for_all_proxies() -> None:
     passes = passes_of(network, images, [0, 1] * 3)
     values = compute(ALL * 2, passes)
     assert sorted(passes.runs) == sorted(EVERY_PASS)
-    # on the batch, on each half of it, for synflow, on noise, two with Gaussian weights, two parts for the information
-    assert len(forwards) == 9
+    # on the batch, on each half of it, for synflow, on the noise, on one image of noise, two with Gaussian weights, two
+    # parts for the information
+    assert len(forwards) == 10
     # no feed-forward block, and one position alone
     missing = {name for name, value in values.items() if value is None}
     assert missing == {"w_pca", "entropy", "effectiveness"}

@@ -6,18 +6,19 @@ from typing import Literal, NamedTuple
 from search_spaces.errors import UnknownName, nearest
 
 Pass = Literal[
-    "forward", "codes", "features", "covariances", "hidden", "gradients", "jacobian", "signs", "activation_gradients",
-    "hessian", "halves", "synflow", "noise", "perturbed", "information",
+    "forward", "codes", "hidden", "gradients", "jacobian", "activation_gradients", "hessian", "halves",
+    "noise_forward", "features", "covariances", "signs", "noise", "perturbed", "information", "synflow",
 ]  # fmt: skip
-Need = Literal["labels", "relu", "blocks", "convolutions", "feed_forward"]
+Need = Literal["images", "labels", "relu", "blocks", "convolutions", "feed_forward"]
 
 
 class ProxyFacts(NamedTuple):
     """``passes`` names every pass that it reads (``nas.proxies.passes``), ``needs`` what must be there.
 
-    labels: the batch's classes; relu: an activation with a threshold; blocks: a network made of blocks whose outputs
-    have positions; convolutions; feed_forward: blocks of two layers over the channels of each position. The value is
-    the mean over so many ``initialisations``. A higher value is better.
+    images: of the data set (what needs none sees noise, or the graph alone); labels: their classes; relu: an activation
+    with a threshold; blocks: a network made of blocks whose outputs have positions; convolutions; feed_forward: blocks
+    of two layers over the channels of each position. The value is the mean over so many ``initialisations``. A higher
+    value is better.
     """
 
     description: str
@@ -42,85 +43,84 @@ PROXIES: Mapping[str, ProxyFacts] = {
         "how differently a batch of images activates the ReLUs",
         "Mellor et al. 2021, arXiv:2006.04647",
         ("forward", "codes"),
-        ("relu",),
+        ("images", "relu"),
         "nas.proxies.naswot:naswot",
     ),
     "grad_norm": ProxyFacts(
         "norms of the weights' gradients",
         "Abdelfattah et al. 2021, arXiv:2101.08134",
         ("forward", "gradients"),
-        ("labels",),
+        ("images", "labels"),
         "nas.proxies.grad_norm:grad_norm",
     ),
     "snip": ProxyFacts(
         "how much the loss feels the loss of each weight",
         "Lee et al. 2019, arXiv:1810.02340",
         ("forward", "gradients"),
-        ("labels",),
+        ("images", "labels"),
         "nas.proxies.snip:snip",
     ),
     "jacov": ProxyFacts(
         "how uncorrelated the input gradients of a batch are",
         "Mellor et al. 2020, arXiv:2006.04647v1",
         ("forward", "jacobian"),
-        (),
+        ("images",),
         "nas.proxies.jacov:jacov",
-        initialisations=3,  # one says little: the order of two networks often changes with it
     ),
     "fisher": ProxyFacts(
         "how much the loss feels the loss of each channel",
         "Turner et al. 2020, arXiv:1906.04113",
         ("forward", "activation_gradients"),
-        ("labels",),
+        ("images", "labels"),
         "nas.proxies.fisher:fisher",
     ),
     "grasp": ProxyFacts(
         "how much each weight adds to the flow of gradients",
         "Wang et al. 2020, arXiv:2002.07376",
         ("forward", "hessian"),
-        ("labels",),
+        ("images", "labels"),
         "nas.proxies.grasp:grasp",
     ),
     "zico": ProxyFacts(
         "how alike the gradients of two batches are",
         "Li et al. 2023, arXiv:2301.11300",
         ("halves",),
-        ("labels",),
+        ("images", "labels"),
         "nas.proxies.zico:zico",
     ),
     "swap": ProxyFacts(
         "how many patterns of on and off the units have over a batch",
         "Peng et al. 2024, arXiv:2403.04161",
         ("forward", "codes"),
-        ("relu",),
+        ("images", "relu"),
         "nas.proxies.swap:swap",
     ),
     "depth": ProxyFacts("convolution and linear layers", "", (), (), "nas.proxies.size:depth"),
     "expressivity": ProxyFacts(
         "how evenly the features of the blocks spread over their channels",
         "Lee and Ham 2024, arXiv:2403.19232",
-        ("forward", "features"),
+        ("noise_forward", "features"),
         ("blocks",),
         "nas.proxies.az_nas:expressivity",
     ),
     "progressivity": ProxyFacts(
         "how much more every block expresses than the one before",
         "Lee and Ham 2024, arXiv:2403.19232",
-        ("forward", "features"),
+        ("noise_forward", "features"),
         ("blocks",),
         "nas.proxies.az_nas:progressivity",
     ),
     "trainability": ProxyFacts(
         "how well the blocks keep the norm of gradients",
         "Lee and Ham 2024, arXiv:2403.19232",
-        ("forward", "features", "signs"),
+        ("noise_forward", "features", "signs"),
         ("blocks",),
         "nas.proxies.az_nas:trainability",
     ),
     "intrain": ProxyFacts(
         "effective dimensions of the layers' channels",
         "InTrain",
-        ("forward", "covariances"),
+        ("noise_forward", "covariances"),
         ("convolutions",),
         "nas.proxies.intrain:intrain",
     ),
@@ -149,7 +149,7 @@ PROXIES: Mapping[str, ProxyFacts] = {
         "how many directions the hidden layers of feed-forward blocks span, times parameters",
         "Wang et al. 2025",
         ("forward", "hidden"),
-        ("feed_forward",),
+        ("images", "feed_forward"),
         "nas.proxies.w_pca:w_pca",
     ),
     "entropy": ProxyFacts(

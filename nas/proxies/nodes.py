@@ -63,7 +63,8 @@ def module_of(network: TorchNetwork, node: Node) -> nn.Module:
 
 
 HAS: Mapping[Need, tuple[str, Callable[[Graph], bool]]] = {
-    "labels": ("labels of classes", lambda _: True),  # every data set has them
+    "images": ("images", lambda _: True),  # every data set has them, and labels too
+    "labels": ("labels of classes", lambda _: True),
     "relu": (
         "an activation whose input's sign says whether a unit is on",
         lambda graph: any(node.op in THRESHOLDS for node in graph.nodes),

@@ -5,7 +5,7 @@ The network runs in train mode: batch norm uses the batch, as in the reference c
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,8 +29,8 @@ from nas.proxies.weights import absolute_double, bypassed, gaussian, initial_sta
 from search_spaces.graph import Graph, Node
 from search_spaces.torch_network import TorchNetwork
 
-BACKWARD = frozenset({"gradients", "jacobian", "signs", "hessian", "activation_gradients"})
-"""Passes that go back through the forward pass."""
+BACKWARD = frozenset({"gradients", "jacobian", "hessian", "activation_gradients"})
+"""Passes that go back through the forward pass of the images."""
 PERTURBATION = 0.01
 SMOOTHING = 0.05
 """How much of each class's probability is spread evenly, for the Fisher information."""
@@ -46,10 +46,15 @@ class Forward(NamedTuple):
     images: Tensor
     logits: Tensor
     codes: tuple[Tensor, ...]
-    features: tuple[Tensor, ...]
-    covariances: tuple[Tensor, ...]
     hidden: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+
+class NoiseForward(NamedTuple):
+    """What was looked at on the way of a batch of noise; empty where no wanted pass reads it."""
+
+    features: tuple[Tensor, ...]
+    covariances: tuple[Tensor, ...]
 
 
 class GraphOnly(NamedTuple):
@@ -82,18 +87,27 @@ class Perturbed(NamedTuple):
 
 
 class Passes:
-    """The passes of one network on one batch of real images, run when first read.
+    """The passes of one network on one batch of images and on one of noise, run when first read.
 
-    ``images`` (n, c, h, w) at the size of the graph's input, ``labels`` (n,). ``wanted`` names every pass
-    that will be read, so that a lone forward keeps nothing for a backward. ``runs`` lists the passes
-    that ran, in order. Weights are left as they were; running statistics of batch norm are not.
+    ``images`` (n, c, h, w) at the size of the graph's input, ``labels`` (n,). ``noise`` of the same shape; standard
+    normal, and one for all networks, where it is not given. ``wanted`` names every pass that will be read, so that a
+    lone forward keeps nothing for a backward. ``runs`` lists the passes that ran, in order. Weights are left as they
+    were; running statistics of batch norm are not.
     """
 
-    def __init__(self, network: TorchNetwork, images: Tensor, labels: Tensor, wanted: Collection[Pass]) -> None:
+    def __init__(
+        self,
+        network: TorchNetwork,
+        images: Tensor,
+        labels: Tensor,
+        wanted: Collection[Pass],
+        noise: Tensor | None = None,
+    ) -> None:
         self.network = network
         self.runs: list[Pass] = []
         self._images = images
         self._labels = labels
+        self._noise = white_noise(tuple(images.shape)) if noise is None else noise
         self._wanted = frozenset(wanted)
 
     @property
@@ -105,23 +119,16 @@ class Passes:
 
     @cached_property
     def forward(self) -> Forward:
-        """One forward pass of the batch; what the wanted passes read is looked at on the way."""
+        """One forward pass of the images; what the wanted passes read is looked at on the way."""
         self.runs.append("forward")
         images = self._images.clone(memory_format=torch.preserve_format).requires_grad_()
         codes: list[Tensor] = []
-        features: list[Tensor] = []
-        covariances: list[Tensor] = []
         hidden: list[Tensor] = []
         outputs: list[Tensor] = []
         nodes = self.graph.nodes
         with ExitStack() as hooks:
             if "codes" in self._wanted:
                 self._before(hooks, [n for n in nodes if n.op in THRESHOLDS], lambda x: codes.append(_on(x)))
-            if self._wanted & {"features", "signs"}:
-                self._after(hooks, block_outputs(self.graph), features.append)
-            if "covariances" in self._wanted:
-                convolutions = [n for n in nodes if n.op in CONVOLUTIONS]
-                self._after(hooks, convolutions, lambda y: covariances.append(channel_covariance(y)))
             if "hidden" in self._wanted:
                 for node in (n for n in nodes if expands_features(n)):
                     see = partial(_see_covariance, hidden, -1 if node.op == "linear" else 1)
@@ -130,8 +137,25 @@ class Passes:
                 self._after(hooks, [n for n in nodes if n.op in LAYERS], outputs.append)
             with torch.set_grad_enabled(bool(self._wanted & BACKWARD)):
                 logits = self.network.train()(images)
-        seen = map(tuple, (codes, features, covariances, hidden, outputs))
-        return Forward(images, logits, *seen)
+        return Forward(images, logits, *map(tuple, (codes, hidden, outputs)))
+
+    @cached_property
+    def noise_forward(self) -> NoiseForward:
+        """One forward pass of the noise; what the wanted passes read is looked at on the way."""
+        self.runs.append("noise_forward")
+        features: list[Tensor] = []
+        covariances: list[Tensor] = []
+        with ExitStack() as hooks:
+            if self._wanted & {"features", "signs"}:
+                self._after(hooks, block_outputs(self.graph), features.append)
+            if "covariances" in self._wanted:
+                convolutions = [n for n in self.graph.nodes if n.op in CONVOLUTIONS]
+                self._after(hooks, convolutions, lambda y: covariances.append(channel_covariance(y)))
+            backward = "signs" in self._wanted
+            with torch.set_grad_enabled(backward):
+                # a leaf, so that what precedes the first weight has a gradient too
+                self.network.train()(self._noise.clone().requires_grad_(backward))
+        return NoiseForward(tuple(features), tuple(covariances))
 
     def _before(self, hooks: ExitStack, nodes: Sequence[Node], see: Callable[[Tensor], object]) -> None:
         """``see`` is given the first input of each node."""
@@ -153,15 +177,15 @@ class Passes:
 
     @cached_property
     def features(self) -> tuple[Tensor, ...]:
-        """The outputs (n, c, h, w) of the network's outermost blocks, in order; reads ``forward``."""
+        """The outputs (n, c, h, w) of the network's outermost blocks, in order; reads ``noise_forward``."""
         self.runs.append("features")
-        return self.forward.features
+        return self.noise_forward.features
 
     @cached_property
     def covariances(self) -> tuple[Tensor, ...]:
-        """The (c, c) covariance over batch and positions of every convolution's output; reads ``forward``."""
+        """The (c, c) covariance over batch and positions of every convolution's output; reads ``noise_forward``."""
         self.runs.append("covariances")
-        return self.forward.covariances
+        return self.noise_forward.covariances
 
     @cached_property
     def hidden(self) -> tuple[Tensor, ...]:
@@ -311,7 +335,7 @@ class Passes:
         """(k, k) the Fisher information of the first element of each of the network's k trained tensors.
 
         The mean over images of Jᵀ(diag p - p pᵀ)J, with J the derivatives of the logits and p the class probabilities,
-        smoothed. Batch norm has its initial running statistics, as in the authors' code.
+        smoothed. The images are the noise, and batch norm has its initial running statistics, as in the authors' code.
         Source: Tybl and Neumann 2025, arXiv:2502.04975, section 3.
         """
         self.runs.append("information")
@@ -326,13 +350,20 @@ class Passes:
             return y, y
 
         of_images = vmap(jacrev(logits, has_aux=True), in_dims=(None, 0), chunk_size=_IMAGES_AT_ONCE)
-        jacobians, outputs = of_images(first, self._images)
+        jacobians, outputs = of_images(first, self._noise)
         derivatives = torch.cat(list(jacobians.values()), dim=2)  # (n, classes, k)
         p = outputs.softmax(1) * (1 - SMOOTHING) + SMOOTHING / outputs.shape[1]
         mean = (p[:, :, None] * derivatives).sum(1)
         each = (p.sqrt()[:, :, None] * derivatives).flatten(0, 1)
         found: Tensor = (each.T @ each - mean.T @ mean) / len(p)
         return found.detach()
+
+
+@lru_cache(maxsize=8)
+def white_noise(shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise, always the same; channels last where there are positions."""
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return noise.contiguous(memory_format=torch.channels_last) if noise.dim() == 4 else noise
 
 
 def _own_generator() -> torch.Generator:
