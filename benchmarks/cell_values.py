@@ -46,6 +46,11 @@ def space_of(pruned: bool) -> NasBench201:
     return NasBench201(prune=pruned)
 
 
+@lru_cache(maxsize=40_000)
+def fingerprint_of(cell: str, pruned: bool) -> str:
+    return graph_of(cell, pruned).fingerprint
+
+
 def graph_of(cell: str, pruned: bool) -> Graph:
     """The network of a published cell string."""
     space = space_of(pruned)
@@ -106,7 +111,7 @@ def values_of(
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Values]:
     """The proxies of every cell's network; what the store lacks is computed by so many processes, and stored."""
-    prints = [graph_of(cell, pruned).fingerprint for cell in cells]
+    prints = [fingerprint_of(cell, pruned) for cell in cells]
     wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
     for cell, graph in zip(cells, prints, strict=True):
         if lacking := store.missing(graph, proxies):
@@ -162,7 +167,11 @@ def natural_noise(shape: tuple[int, int, int, int], generator: torch.Generator) 
 
 def features_of(cells: Sequence[str], values: Sequence[Values], proxies: Sequence[str]) -> Floats:
     """(n, d) what the surrogate sees: the options chosen, the network's form, and the proxies by rank."""
+    codes, forms = zip(*map(_look, cells), strict=True)
+    return pool_features(np.stack(codes), np.stack(forms), values, proxies)
+
+
+@lru_cache(maxsize=20_000)
+def _look(cell: str) -> tuple[NDArray[np.int64], Floats]:
     space = space_of(True)
-    codes = np.stack([space.encode(space.from_string(cell)) for cell in cells])
-    forms = np.stack([graph_features(graph_of(cell, True)) for cell in cells])
-    return pool_features(codes, forms, values, proxies)
+    return space.encode(space.from_string(cell)), graph_features(graph_of(cell, True))

@@ -11,8 +11,9 @@ A figure is the hypervolume of what has been trained, as a share of that of the 
 5th percentile of the accuracy and the worst latency. Means over the seeds, and over the devices where several are
 named. ``oracle``: chosen greedily with all accuracies known.
 
-``default`` scores the first ``--scored`` networks of a random order that the seed gives, by the shipped score on the
-real networks (values are kept in ``--cache``), and trains what ``nas.learning`` chooses.
+``default`` does as a search does: it scores one half of ``--scored`` networks, here the first of a random order that
+the seed gives, by the shipped score on the real networks (values are kept in ``--cache``); it trains those that
+``nas.learning`` chooses, and scores the other half wave by wave, what ``nas.learning`` chooses of all rows.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.cell_options import add_table_options, check_table_options, counts, names
-from benchmarks.cell_values import ValueStore, features_of, values_of
-from nas.learning import Pool, next_trainings, wave_size
+from benchmarks.cell_values import Values, ValueStore, features_of, values_of
+from nas.learning import Pool, next_to_score, next_trainings, scored_before, wave_size
 from nas.pareto import hypervolume, non_dominated
 from nas.scores import SCORES, default_score
 
@@ -94,20 +95,38 @@ def stream(count: int, seed: int) -> NDArray[np.int64]:
 
 def default_rows(run: Run, problem: Problem, train: Callable[[int], float]) -> None:
     """What the default of a search trains."""
-    rows = stream(len(problem.texts), run.seed)[: run.scored]
-    cells = [problem.texts[row] for row in rows]
-    proxies = SCORES["default"].proxies
-    values = values_of(cells, proxies, ValueStore(run.cache, 0))
-    pool = Pool(features_of(cells, values, proxies), default_score(values), problem.points[rows, 1:])
+    store, proxies = ValueStore(run.cache, 0), SCORES["default"].proxies
+    costs = problem.points[:, 1:]
+    scored = stream(len(problem.texts), run.seed)[: scored_before(0, run.scored, run.budget)].tolist()
     trained: list[int] = []
     accuracy: list[float] = []
     while len(trained) < run.budget:
+        missing = scored_before(len(trained), run.scored, run.budget) - len(scored)
+        if missing > 0:
+            score = np.full(len(problem.texts), np.nan)
+            score[scored] = default_score(_values(problem, scored, proxies, store))
+            whole = Pool(_forms(problem.texts), score, costs)
+            scored += next_to_score(whole, trained, accuracy, missing, seed=run.seed)
+        values = _values(problem, scored, proxies, store)
+        features = features_of([problem.texts[row] for row in scored], values, proxies)
+        pool = Pool(features, default_score(values), costs[scored])
+        known = [scored.index(row) for row in trained]
         wave = min(wave_size(len(trained)), run.budget - len(trained))
-        picks = next_trainings(pool, trained, accuracy, wave, seed=run.seed)
+        picks = [scored[i] for i in next_trainings(pool, known, accuracy, wave, seed=run.seed)]
         if not picks:
             return
         trained += picks
-        accuracy += [train(int(rows[i])) for i in picks]
+        accuracy += [train(row) for row in picks]
+
+
+def _values(problem: Problem, rows: Sequence[int], proxies: tuple[str, ...], store: ValueStore) -> list[Values]:
+    return values_of([problem.texts[row] for row in rows], proxies, store)
+
+
+@lru_cache(maxsize=1)
+def _forms(texts: tuple[str, ...]) -> Floats:
+    """(n, d) what is known of networks that are not scored."""
+    return features_of(texts, [{}] * len(texts), ())
 
 
 def random_rows(run: Run, problem: Problem, train: Callable[[int], float]) -> None:
@@ -260,9 +279,10 @@ def _oracle_needs(options: argparse.Namespace, device: str) -> int:
 
 
 def _score(options: argparse.Namespace, console: Console) -> None:
-    """The proxies of every network that the runs will score."""
+    """The proxies of every network that the runs will score at first."""
     texts = problem_of(options.data, options.accuracy, options.device[0]).texts
-    rows = np.unique(np.concatenate([stream(len(texts), s)[: options.scored] for s in range(options.seeds)]))
+    first = scored_before(0, options.scored, max(options.trainings))
+    rows = np.unique(np.concatenate([stream(len(texts), s)[:first] for s in range(options.seeds)]))
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("scoring")
         values_of(
@@ -298,7 +318,7 @@ def main() -> None:
     parser.add_argument("--device", default="pixel3,silver_4114,samsung_a50,titanxp_1", metavar="A,B")
     parser.add_argument("--trainings", default="25,50,100,200", metavar="N,M")
     parser.add_argument("--strategies", default=",".join(STRATEGIES), metavar="A,B", help=", ".join(STRATEGIES))
-    parser.add_argument("--scored", type=int, default=2000, help="networks that the default scores")
+    parser.add_argument("--scored", type=int, default=1000, help="networks that the default scores")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     options.device = names(parser, "device", options.device)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.estimate import Source
+from nas.learning import scored_before
 from nas.pareto import rank_by_dominance
 from nas.scores import score_values
 from nas.spec import SearchSpec
@@ -37,16 +38,18 @@ All of the entered ones have completed rung 1 or failed. Pure: the same for the 
 """
 
 
-def decide(trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = None, slots: int = 1) -> Decision:
-    """What follows from the history once exploration has ended. Without ``choose`` all enter at once, by their score.
+def decide(
+    trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = None, slots: int = 1, *, hold: bool = False
+) -> Decision:
+    """What follows from the history. Without ``choose`` all enter at once, by their score; with ``hold`` nobody yet.
 
-    A rung is complete when nobody below it trains. Before, the best climb only where some of the ``slots``, the jobs
-    that can run at a time, would idle: then floor(n / eta) of those n that have completed it so far (asynchronous
-    halving, Li et al. 2020). In all never more than ceil(n / eta) climb.
+    A rung is complete when nobody below it trains or may enter. Before, the best climb only where some of the
+    ``slots``, the jobs that can run at a time, would idle: then floor(n / eta) of those n that have completed it so far
+    (asynchronous halving, Li et al. 2020). In all never more than ceil(n / eta) climb.
     """
     states: dict[int, TrialState] = {}
     jobs: list[tuple[int, int]] = []
-    entered = entrants(trials, spec, choose)
+    entered = entrants(trials, spec, choose, hold=hold)
     for rung in range(1, len(spec.rungs) + 1):
         open_jobs = [t for t in entered if t.rung < rung and t.state != TrialState.FAILED]
         states.update((t.number, TrialState.TRAINING) for t in open_jobs)
@@ -55,21 +58,23 @@ def decide(trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = No
         if rung == len(spec.rungs):
             states.update((t.number, TrialState.WAITING) for t in done if t.state not in FINAL)
             break
-        entered = climbers(done, spec, rung, None if not jobs else max(0, slots - len(jobs)))
+        entered = climbers(done, spec, rung, max(0, slots - len(jobs)) if jobs or hold else None)
         kept = {t.number for t in entered}
-        left = TrialState.WAITING if jobs else TrialState.PRUNED
+        left = TrialState.WAITING if jobs or hold else TrialState.PRUNED
         states.update((t.number, left) for t in done if t.number not in kept and t.state != TrialState.FAILED)
     return Decision(tuple(jobs), states)
 
 
-def entrants(trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = None) -> list[Trial]:
+def entrants(
+    trials: Sequence[Trial], spec: SearchSpec, choose: Choose | None = None, *, hold: bool = False
+) -> list[Trial]:
     """The trials that have entered rung 1, and those that enter it now: when all others have completed it or failed.
 
     Baselines always enter, at the beginning; the budget's number of trainings in all, one a network (isomorphic
     networks train once).
     """
     entered = _by_merit([t for t in trials if has_entered(t)], spec)
-    if any(t.rung < 1 and t.state != TrialState.FAILED for t in entered):
+    if hold or any(t.rung < 1 and t.state != TrialState.FAILED for t in entered):
         return entered
     left = [t for t in trials if not has_entered(t) and t.state not in FINAL]
     if not entered:
@@ -89,6 +94,17 @@ def has_entered(trial: Trial) -> bool:
     return trial.state not in (TrialState.SCORED, TrialState.FAILED) or (
         trial.state == TrialState.FAILED and _is_scored(trial)
     )
+
+
+def due(trials: Sequence[Trial], spec: SearchSpec, learns: bool) -> int:
+    """How many networks should have been scored before the next ones train; 0 when no more will.
+
+    The whole budget before the first; with ``learns`` part of it by part (``nas.learning.scored_before``).
+    """
+    entered = sum(has_entered(t) for t in trials)
+    if entered >= spec.budget.trainings or (entered and not learns):
+        return 0
+    return scored_before(entered, spec.budget.scored, spec.budget.trainings) if learns else spec.budget.scored
 
 
 def _by_merit(trials: Sequence[Trial], spec: SearchSpec) -> list[Trial]:

@@ -1,9 +1,9 @@
-"""Which networks of a pool to train next, from the zero-shot score at first and then from what training has taught."""
+"""Which networks to train next, or to score next: from the zero-shot score at first, then as training has taught."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import ceil, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.acquisition import choose
 from nas.pareto import rank_by_dominance
-from nas.surrogate import Prediction, normal_scores, predict_pool
+from nas.surrogate import Prediction, guess_score, normal_scores, predict_pool
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +27,10 @@ _WORST = 0.05
 
 
 class Pool(NamedTuple):
-    """n networks: ``features`` (n, d), the zero-shot ``score`` (n,), higher is better, ``costs`` (n, m), minimised."""
+    """n networks: ``features`` (n, d), the zero-shot ``score`` (n,), higher is better, ``costs`` (n, m), minimised.
+
+    A network that is not scored yet has the score nan.
+    """
 
     features: Floats
     score: Floats
@@ -38,7 +41,8 @@ def believe(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, *, seed: in
     """What the surrogate says of the pool's accuracy; None without ``START`` trained networks."""
     if len(trained) < START:
         return None
-    return predict_pool(pool.features, pool.score, list(trained), accuracy, seed=seed)
+    score = guess_score(pool.features, pool.score, seed=seed)
+    return predict_pool(pool.features, score, list(trained), accuracy, seed=seed)
 
 
 def next_trainings(
@@ -50,19 +54,40 @@ def next_trainings(
     seed: int = 0,
     believed: Prediction | None = None,
 ) -> list[int]:
-    """Up to ``count`` networks of the pool that should train next, best first; none twice.
+    """Up to ``count`` scored networks of the pool that should train next, best first; none twice.
 
     ``accuracy`` of the ``trained`` ones, higher is better. Without ``START`` of them: the first fronts of score and
     costs. Then those that add most to the front, as far as the surrogate can tell: as ``believed``, if that is known
     already. Pure and deterministic.
     """
+    left = ~np.isnan(pool.score)
+    left[list(trained)] = False
+    return _most_promising(pool, trained, accuracy, count, left, believed, seed)
+
+
+def next_to_score(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, *, seed: int = 0) -> list[int]:
+    """Up to ``count`` networks of the pool that are not scored and should be, best first: ``next_trainings`` of them.
+
+    What they would score is guessed from the features of those that are scored.
+    """
+    return _most_promising(pool, trained, accuracy, count, np.isnan(pool.score), None, seed)
+
+
+def _most_promising(
+    pool: Pool,
+    trained: Sequence[int],
+    accuracy: ArrayLike,
+    count: int,
+    left: NDArray[np.bool_],
+    believed: Prediction | None,
+    seed: int,
+) -> list[int]:
     known = list(trained)
     values = np.asarray(accuracy, dtype=np.float64)
-    left = np.ones(len(pool.score), dtype=bool)
-    left[known] = False
     believed = believed or believe(pool, known, values, seed=seed)
     if believed is None:
-        order = rank_by_dominance(np.column_stack([-pool.score, pool.costs]))
+        score = guess_score(pool.features, pool.score, seed=seed)
+        order = rank_by_dominance(np.column_stack([-score, pool.costs]))
         return [int(i) for i in order if left[i]][:count]
     front = np.column_stack([-values, pool.costs[known]])
     reference = np.concatenate([[-np.quantile(believed.mean, _WORST)], pool.costs.max(axis=0)])
@@ -72,6 +97,17 @@ def next_trainings(
 def wave_size(trained: int) -> int:
     """How many train before the next lesson: one network more says little beside many."""
     return START - trained if trained < START else max(WAVE, trained // 10)
+
+
+def scored_before(trained: int, scored: int, trainings: int) -> int:
+    """How many of the ``scored`` networks of a budget are scored when so many of its ``trainings`` are done.
+
+    One half before the first, the other wave by wave, where the trained ones point to. All at first where the budget
+    ends before there is anything to learn from.
+    """
+    if trainings <= START:
+        return scored
+    return ceil(scored * (1 + min(1.0, trained / max(1, trainings - WAVE))) / 2)
 
 
 def pool_features(

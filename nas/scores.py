@@ -13,14 +13,21 @@ from search_spaces.errors import UnknownName, nearest
 class ScoreFacts(NamedTuple):
     """A score is the geometric mean of the ranks by its ``proxies``: a network that is among the last by one of them
     is no good, whatever the others say. Source: Lee and Ham 2024, arXiv:2403.19232, equation 9.
+
+    ``partial``: whether it is as good without those of its proxies that a space's networks cannot have.
     """
 
     description: str
     proxies: tuple[str, ...]
+    partial: bool = False
 
 
 SCORES: Mapping[str, ScoreFacts] = {
-    "default": ScoreFacts("ranks by naswot, synflow and params", ("naswot", "synflow", "params")),
+    "default": ScoreFacts(
+        "AZ-NAS with what the channels of layers and the patterns of units say",
+        ("expressivity", "progressivity", "trainability", "macs", "intrain", "meco", "swap"),
+        partial=True,
+    ),
     "az_nas": ScoreFacts("AZ-NAS", ("expressivity", "progressivity", "trainability", "macs")),
     "vkdnw_aggregate": ScoreFacts("VKDNW, aggregated", ("vkdnw", "jacov", "expressivity", "trainability", "macs")),
     **{name: ScoreFacts(f"rank by {facts.description}", (name,)) for name, facts in PROXIES.items()},

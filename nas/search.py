@@ -20,12 +20,13 @@ from nas.baselines import baseline_architectures
 from nas.feasibility import ARITHMETIC, Feasibility
 from nas.finish import measure_trials
 from nas.jobs import RungResult, ScoreJob, ScoreResult, TrainJob
-from nas.ladder import FINAL, decide, progress
+from nas.ladder import FINAL, decide, due, progress
+from nas.looks import Looks
 from nas.on_device import ANALYTIC, AnalyticOf, Predictor, figures, limits
 from nas.runners import Runner
 from nas.scores import SCORES
 from nas.spec import Constraint, SearchSpec
-from nas.strategies import REPEATED, Proposal, ScoredTrial, Strategy, make_strategy
+from nas.strategies import REPEATED, STRATEGIES, Proposal, ScoredTrial, make_strategy
 from nas.trial import Measurement, Trial, TrialState
 from nas.waves import ReportCard, Waves
 from search_spaces import Architecture, SearchSpace, Task
@@ -99,9 +100,13 @@ def run_search(
     """
     search = _Search(spec, history, runner, profiles, workspace, observer, should_stop, elapsed_s, analytic_of)
     try:
-        predictors = search.profile()
-        search.explore(predictors)
-        search.train()
+        search.profile()
+        search.prepare()
+        while True:
+            search.explore()
+            search.train()
+            if not search.owes():
+                break
         search.measure()
     except _Stopped as reason:
         if str(reason) == "cancel":
@@ -140,7 +145,9 @@ class _Search:
         self.levels: dict[str, tuple[float, ...]] = {}
         self.space: SearchSpace = space_of(spec.space)
         self.task = task_of(spec)
-        self.choose = Waves(spec, self.space, self.task, runner.slots)
+        self.predictors: dict[str, Predictor] = {}
+        self.learns = STRATEGIES[spec.strategy].learns
+        self.explored = False
         self.trials = {trial.number: trial for trial in history}
 
     @property
@@ -160,23 +167,21 @@ class _Search:
     def out_of_time(self) -> bool:
         return self.spec.budget.wall_seconds is not None and self.elapsed_s() >= self.spec.budget.wall_seconds
 
-    def profile(self) -> dict[str, Predictor]:
-        """The predictor of every device of the search, profiled now where it has neither facts nor a profile."""
-        predictors: dict[str, Predictor] = {}
+    def profile(self) -> None:
+        """Finds the predictor of every device of the search, profiled now where it has neither facts nor a profile."""
         for name in self.spec.devices:
             self.stop_if_asked()
             analytic = self.analytic_of(name)
             if analytic is not None:
-                predictors[name] = analytic
+                self.predictors[name] = analytic
                 continue
             found = self.profiles.get(name, self.space.name, self.task)
             if found is None:
                 found = self._profile(name)
                 self.profiles.put(found)
-            predictors[name] = found.predictor()
+            self.predictors[name] = found.predictor()
             self.levels[name] = found.reference_ms
-        self.limits = limits(predictors)
-        return predictors
+        self.limits = limits(self.predictors)
 
     def _profile(self, name: str) -> Profile:
         timer = self.profiles.timer(name)
@@ -195,45 +200,59 @@ class _Search:
             self.stop_if_asked()
             raise
 
-    def explore(self, predictors: Mapping[str, Predictor]) -> None:
-        """Proposes, predicts and scores until the budget is spent or the space is exhausted."""
+    def prepare(self) -> None:
+        """Makes who proposes and who chooses, and tells them the history."""
         spec = self.spec
-        feasible = Feasibility(self.space, self.task, spec.constraints, predictors, self.limits)
+        feasible = Feasibility(self.space, self.task, spec.constraints, self.predictors, self.limits)
         if not self.trials:
             feasible.check(spec.seed)
-        strategy = make_strategy(
+        looks = Looks(self.space, self.task, spec.objectives, self.predictors)
+        self.choose = Waves(spec, self.space, looks, self.runner.slots)
+        self.strategy = make_strategy(
             spec.strategy,
             space=self.space,
             feasible=feasible,
             score=spec.score,
             goals=tuple(o.goal for o in spec.objectives),
             seed=spec.seed,
+            look=looks,
         )
-        strategy.tell([self._scored(trial) for trial in self.history])
-        self._score_baselines(predictors, strategy)
-        while (missing := spec.budget.scored - len(self.trials)) > 0 and not self.out_of_time():
-            if any(trial.state != TrialState.SCORED and trial.state not in FINAL for trial in self.trials.values()):
-                return  # training had begun before an interruption: the time for exploring was over
+        self.strategy.tell([self._scored(trial) for trial in self.history])
+
+    def owes(self, trials: Mapping[int, Trial] | None = None) -> bool:
+        """Whether more networks are to be scored before the next ones train."""
+        known = [*(self.trials if trials is None else trials).values()]
+        if self.explored or self.out_of_time() or any(t.state == TrialState.TRAINING and t.rung == 0 for t in known):
+            return False
+        return len(known) < due(known, self.spec, self.learns)
+
+    def explore(self) -> None:
+        """Proposes, predicts and scores as many as are due, or until the space is exhausted."""
+        spec = self.spec
+        self._score_baselines()
+        while self.owes():
+            missing = due(self.history, spec, self.learns) - len(self.trials)
             self.stop_if_asked()
             self.observer.phase("explore", len(self.trials), spec.budget.scored)
             try:
-                proposals = strategy.ask(min(missing, EXPLORE_BATCH))
+                proposals = self.strategy.ask(min(missing, EXPLORE_BATCH))
             except SpaceExhausted:
+                self.explored = True
                 break
-            self.observer.rejected({bound: n for bound, n in strategy.rejected.items() if bound != REPEATED})
-            self._score(proposals, predictors, strategy)
+            self.observer.rejected({bound: n for bound, n in self.strategy.rejected.items() if bound != REPEATED})
+            self._score(proposals)
         self.observer.phase("explore", len(self.trials), spec.budget.scored)
 
-    def _score_baselines(self, predictors: Mapping[str, Predictor], strategy: Strategy) -> None:
+    def _score_baselines(self) -> None:
         """Makes the first trials of the baselines, whatever the bounds say: they are there to compare with."""
         known = {trial.architecture_id for trial in self.trials.values()}
         named = baseline_architectures(self.spec.baselines, self.space).items()
         missing = [Proposal(arch, {"baseline": name}) for name, arch in named if arch.id not in known]
         if missing:
             self.stop_if_asked()
-            self._score(missing, predictors, strategy)
+            self._score(missing)
 
-    def _score(self, proposals: Sequence[Proposal], predictors: Mapping[str, Predictor], strategy: Strategy) -> None:
+    def _score(self, proposals: Sequence[Proposal]) -> None:
         spec = self.spec
         texts = [self.space.to_string(p.architecture) for p in proposals]
         jobs = [ScoreJob(spec.space, text, spec.dataset, SCORES[spec.score].proxies, spec.seed) for text in texts]
@@ -241,20 +260,18 @@ class _Search:
         self.stop_if_asked()
         first = len(self.trials)
         trials = [
-            self._new_trial(first + i, proposal, text, result, predictors)
+            self._new_trial(first + i, proposal, text, result)
             for i, (proposal, text, result) in enumerate(zip(proposals, texts, results, strict=True))
         ]
         self.record(trials)
-        strategy.tell([self._scored(trial) for trial in trials])
+        self.strategy.tell([self._scored(trial) for trial in trials])
 
-    def _new_trial(
-        self, number: int, proposal: Proposal, text: str, result: ScoreResult, predictors: Mapping[str, Predictor]
-    ) -> Trial:
+    def _new_trial(self, number: int, proposal: Proposal, text: str, result: ScoreResult) -> Trial:
         graph = self.space.graph(proposal.architecture, self.task)
         known = [
             Measurement(metric, None, 0, value(graph), 0.0, Source.ANALYTIC) for metric, value in ARITHMETIC.items()
         ]
-        for device, predictor in predictors.items():
+        for device, predictor in self.predictors.items():
             for metric, estimate in figures(predictor, graph):
                 known.append(Measurement(metric, device, 0, estimate.value, estimate.error, estimate.source))
         return Trial(
@@ -277,7 +294,9 @@ class _Search:
             sign = -1.0 if objective.goal == "maximize" else 1.0
             values.append(None if found is None else sign * found.value)
         arch: Architecture = self.space.from_string(trial.architecture)
-        return ScoredTrial(trial.number, arch, trial.proxies, tuple(values), trial.notes)
+        accuracy = trial.find("accuracy", rung=1)
+        taught = None if accuracy is None else accuracy.value
+        return ScoredTrial(trial.number, arch, trial.proxies, tuple(values), trial.notes, taught)
 
     def train(self) -> None:
         """Lets the ladder's trials climb until nothing is left to train."""
@@ -290,7 +309,7 @@ class _Search:
         self._settle()
 
     def _next_jobs(self) -> list[TrainJob]:
-        if self.out_of_time():
+        if self.out_of_time() or self.owes():
             return []
         jobs = decide(self.history, self.spec, self.choose, self.runner.slots).jobs
         return [self.train_job(self.trials[number], rung) for number, rung in jobs]
@@ -313,6 +332,8 @@ class _Search:
                 measurements=(*trial.measurements, accuracy),
             )
         self._settle(changed)
+        if result.rung == 1:
+            self.strategy.tell([self._scored(changed)])
         if ends_wave:
             self._report()
 
@@ -321,7 +342,7 @@ class _Search:
         versions = {trial.number: trial for trial in changed}
         after = {**self.trials, **versions}
         ordered = [after[number] for number in sorted(after)]
-        decision = decide(ordered, self.spec, self.choose, self.runner.slots)
+        decision = decide(ordered, self.spec, self.choose, self.runner.slots, hold=self.owes(after))
         for number, state in decision.states.items():
             if after[number].state != state and after[number].state not in FINAL:
                 versions[number] = replace(after[number], state=state)

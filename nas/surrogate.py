@@ -77,6 +77,24 @@ def normal_scores(values: ArrayLike) -> Floats:
     return found
 
 
+def guess_score(features: ArrayLike, score: ArrayLike, *, seed: int = 0) -> Floats:
+    """(n,) the score with every nan replaced by what trees tell from the features of the networks that have one.
+
+    As given where none is missing; else as normal scores, whose order among the scored ones is the same. Deterministic.
+    """
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    given = np.asarray(score, dtype=np.float64)
+    missing = np.isnan(given)
+    if not missing.any() or missing.all():
+        return given
+    x, found = _standardised(features), np.empty(len(given))
+    found[~missing] = normal_scores(given[~missing])
+    model = ExtraTreesRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+    found[missing] = model.fit(x[~missing], found[~missing]).predict(x[missing])
+    return found
+
+
 def _standardised(features: ArrayLike) -> Floats:
     """Columns of mean 0 and deviation 1; constant ones are left out."""
     x = np.array(features, dtype=np.float64, ndmin=2)

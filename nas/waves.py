@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.graph_features import graph_features
 from nas.ladder import points, ranked
 from nas.learning import Pool, believe, next_trainings, pool_features, ranks_at_all, wave_size
+from nas.looks import Looks
 from nas.scores import aggregate, get_score_facts, ranks
 from nas.spec import SearchSpec
 from nas.surrogate import LEAST, kendall_tau, predict_pool
 from nas.trial import Trial
-from search_spaces import SearchSpace, Task
+from search_spaces import SearchSpace
 
 Floats = NDArray[np.float64]
 
@@ -46,13 +46,12 @@ class ReportCard:
 class Waves:
     """The ``nas.ladder.Choose`` of a search. What a network looks like is worked out once."""
 
-    def __init__(self, spec: SearchSpec, space: SearchSpace, task: Task, slots: int = 1) -> None:
+    def __init__(self, spec: SearchSpec, space: SearchSpace, looks: Looks, slots: int = 1) -> None:
         """``slots``: how many train at a time; a wave is no smaller."""
         self._spec = spec
         self._space = space
-        self._task = task
+        self._looks = looks
         self._slots = slots
-        self._looks: dict[int, tuple[NDArray[np.int64], Floats]] = {}
         self._accuracy = [objective.metric == "accuracy" for objective in spec.objectives]
         self._learned: tuple[frozenset[int], float] | None = None
 
@@ -103,19 +102,9 @@ class Waves:
         return tuple(name for name in names if ranks_at_all(_tau_of(name, trained, accuracy), len(trained)))
 
     def _features(self, trials: Sequence[Trial]) -> Floats:
-        looks = [self._look(trial) for trial in trials]
-        codes, forms = zip(*looks, strict=True)
-        names = get_score_facts(self._spec.score).proxies
-        return pool_features(np.stack(codes), np.stack(forms), [t.proxies for t in trials], names)
-
-    def _look(self, trial: Trial) -> tuple[NDArray[np.int64], Floats]:
-        if trial.number not in self._looks:
-            arch = self._space.from_string(trial.architecture)
-            self._looks[trial.number] = (
-                self._space.encode(arch),
-                graph_features(self._space.graph(arch, self._task)),
-            )
-        return self._looks[trial.number]
+        looks = [self._looks(self._space.from_string(trial.architecture)) for trial in trials]
+        codes, forms = np.stack([look.codes for look in looks]), np.stack([look.form for look in looks])
+        return pool_features(codes, forms, [t.proxies for t in trials], get_score_facts(self._spec.score).proxies)
 
 
 def _numbers(trials: Sequence[Trial]) -> frozenset[int]:

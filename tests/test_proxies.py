@@ -251,15 +251,15 @@ def test_meco_sums_the_least_eigenvalues() -> None:
     one, other, flat = [1.0, -1, 1, -1], [1.0, 1, -1, -1], [2.0] * 4
     half = (0.5 * np.array(one) + math.sqrt(0.75) * np.array(other)).tolist()
     # uncorrelated: 1; equal: 0; correlation .5: 1 - .5; a constant channel: 0
-    passes.__dict__["noise"] = tuple(
+    passes.__dict__["positions"] = tuple(
         torch.tensor(pair) for pair in ([one, other], [one, one], [one, half], [one, flat])
     )
     assert compute(["meco"], passes)["meco"] == pytest.approx(1.5, abs=1e-6)
 
 
-def test_the_noise_pass_sees_one_image_as_every_convolution_hands_it_on() -> None:
-    passes = passes_of(two_blocks([0, 1, 1, 0]), torch.zeros(3, 2, 4, 4), [0, 1, 0])
-    first, second = passes.noise
+def test_positions_are_those_of_one_image_as_every_convolution_hands_it_on() -> None:
+    passes = passes_of(two_blocks([0, 1, 1, 0]), torch.randn(3, 2, 4, 4), [0, 1, 0])
+    first, second = passes.positions
     assert first.shape == (2, 16)
     assert torch.equal(second, first.flip(0))
 
@@ -372,9 +372,8 @@ def test_every_pass_runs_once_for_all_proxies() -> None:
     passes = passes_of(network, images, [0, 1] * 3)
     values = compute(ALL * 2, passes)
     assert sorted(passes.runs) == sorted(EVERY_PASS)
-    # on the batch, on each half of it, for synflow, on the noise, on one image of noise, two with Gaussian weights, two
-    # parts for the information
-    assert len(forwards) == 10
+    # the batch, each half of it, for synflow, the noise, two with Gaussian weights, two parts of it for the information
+    assert len(forwards) == 9
     # no feed-forward block, and one position alone
     missing = {name for name, value in values.items() if value is None}
     assert missing == {"w_pca", "entropy", "effectiveness"}

@@ -7,7 +7,7 @@ from search_spaces.errors import UnknownName, nearest
 
 Pass = Literal[
     "forward", "codes", "hidden", "gradients", "jacobian", "activation_gradients", "hessian", "halves",
-    "noise_forward", "features", "covariances", "signs", "noise", "perturbed", "information", "synflow",
+    "noise_forward", "features", "spectra", "covariances", "positions", "signs", "perturbed", "information", "synflow",
 ]  # fmt: skip
 Need = Literal["images", "labels", "relu", "blocks", "convolutions", "feed_forward"]
 
@@ -99,16 +99,18 @@ PROXIES: Mapping[str, ProxyFacts] = {
     "expressivity": ProxyFacts(
         "how evenly the features of the blocks spread over their channels",
         "Lee and Ham 2024, arXiv:2403.19232",
-        ("noise_forward", "features"),
+        ("noise_forward", "features", "spectra"),
         ("blocks",),
         "nas.proxies.az_nas:expressivity",
+        initialisations=2,  # one says little: the order of two networks often changes with it
     ),
     "progressivity": ProxyFacts(
         "how much more every block expresses than the one before",
         "Lee and Ham 2024, arXiv:2403.19232",
-        ("noise_forward", "features"),
+        ("noise_forward", "features", "spectra"),
         ("blocks",),
         "nas.proxies.az_nas:progressivity",
+        initialisations=2,  # one says little: the order of two networks often changes with it
     ),
     "trainability": ProxyFacts(
         "how well the blocks keep the norm of gradients",
@@ -134,7 +136,7 @@ PROXIES: Mapping[str, ProxyFacts] = {
     "meco": ProxyFacts(
         "how far the channels of a layer are from depending on each other",
         "Jiang et al. 2023",
-        ("noise",),
+        ("noise_forward", "positions"),
         ("convolutions",),
         "nas.proxies.meco:meco",
     ),

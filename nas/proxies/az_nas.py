@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from nas.proxies.passes import Passes, channel_covariance
+from nas.proxies.passes import Passes
 
 
 def expressivity(passes: Passes) -> float:
@@ -32,8 +32,7 @@ def trainability(passes: Passes) -> float:
 
 def _entropies(passes: Passes) -> list[float]:
     found = []
-    for features in passes.features:
-        values = torch.linalg.eigvalsh(channel_covariance(features)).clamp(min=0)
+    for values in passes.spectra:
         shares = values / values.sum().clamp(min=1e-30)
         found.append(float(-(shares * (shares + 1e-8).log()).sum()))
     return found

@@ -11,10 +11,10 @@ def meco(passes: Passes) -> float:
     A correlation that does not exist, of a constant channel or of one position, counts as 0, as in the authors' code.
     nan for a network without convolutions. Source: Jiang et al. 2023, "MeCo" (NeurIPS).
     """
-    if not passes.noise:
+    if not passes.positions:
         return float("nan")
     total = 0.0
-    for features in passes.noise:
+    for features in passes.positions:
         if features.shape[1] < 2:
             continue
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -55,6 +55,7 @@ class NoiseForward(NamedTuple):
 
     features: tuple[Tensor, ...]
     covariances: tuple[Tensor, ...]
+    positions: tuple[Tensor, ...]
 
 
 class GraphOnly(NamedTuple):
@@ -145,17 +146,20 @@ class Passes:
         self.runs.append("noise_forward")
         features: list[Tensor] = []
         covariances: list[Tensor] = []
+        positions: list[Tensor] = []
+        convolutions = [n for n in self.graph.nodes if n.op in CONVOLUTIONS]
         with ExitStack() as hooks:
             if self._wanted & {"features", "signs"}:
                 self._after(hooks, block_outputs(self.graph), features.append)
             if "covariances" in self._wanted:
-                convolutions = [n for n in self.graph.nodes if n.op in CONVOLUTIONS]
                 self._after(hooks, convolutions, lambda y: covariances.append(channel_covariance(y)))
+            if "positions" in self._wanted:
+                self._after(hooks, convolutions, lambda y: positions.append(y[0].detach().flatten(1)))
             backward = "signs" in self._wanted
             with torch.set_grad_enabled(backward):
                 # a leaf, so that what precedes the first weight has a gradient too
                 self.network.train()(self._noise.clone().requires_grad_(backward))
-        return NoiseForward(tuple(features), tuple(covariances))
+        return NoiseForward(*map(tuple, (features, covariances, positions)))
 
     def _before(self, hooks: ExitStack, nodes: Sequence[Node], see: Callable[[Tensor], object]) -> None:
         """``see`` is given the first input of each node."""
@@ -180,6 +184,13 @@ class Passes:
         """The outputs (n, c, h, w) of the network's outermost blocks, in order; reads ``noise_forward``."""
         self.runs.append("features")
         return self.noise_forward.features
+
+    @cached_property
+    def spectra(self) -> tuple[Tensor, ...]:
+        """The eigenvalues (c,), rising, of the channel covariance of every block's output; reads ``features``."""
+        features = self.features
+        self.runs.append("spectra")
+        return tuple(torch.linalg.eigvalsh(channel_covariance(each)).clamp(min=0) for each in features)
 
     @cached_property
     def covariances(self) -> tuple[Tensor, ...]:
@@ -299,19 +310,10 @@ class Passes:
         return _flows(flow, [tensors[name] for name in layer_weights(self.graph)])
 
     @cached_property
-    def noise(self) -> tuple[Tensor, ...]:
-        """The output (c, positions) of every convolution for one image of standard normal noise.
-
-        The image is there twice, so that batch norm has two values even where there is one position.
-        """
-        self.runs.append("noise")
-        image = torch.randn((1, *self.graph.inputs[0]), generator=_own_generator()).repeat(2, 1, 1, 1)
-        found: list[Tensor] = []
-        with ExitStack() as hooks, torch.no_grad():
-            convolutions = [n for n in self.graph.nodes if n.op in CONVOLUTIONS]
-            self._after(hooks, convolutions, lambda y: found.append(y[0].flatten(1)))
-            self.network.train()(image)
-        return tuple(found)
+    def positions(self) -> tuple[Tensor, ...]:
+        """The output (c, positions) of every convolution for the first image of the noise; reads ``noise_forward``."""
+        self.runs.append("positions")
+        return self.noise_forward.positions
 
     @cached_property
     def perturbed(self) -> Perturbed:
@@ -372,8 +374,9 @@ def _own_generator() -> torch.Generator:
 
 
 def _on(x: Tensor) -> Tensor:
-    """Which units are on, (n, units)."""
-    return (x.detach() > 0).flatten(1)
+    """Which units are on, (n, units), in the order in which they lie in memory."""
+    in_order = x.dim() != 4 or x.is_contiguous()
+    return (x.detach() > 0 if in_order else x.detach().movedim(1, -1) > 0).flatten(1)
 
 
 def channel_covariance(features: Tensor, axis: int = 1) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from nas.proxies.passes import Passes
 
 _MOST_IMAGES = 62  # a pattern is a 64-bit number
+_LISTED = 20  # images, up to which all patterns are listed and ticked off
 
 
 def swap(passes: Passes) -> float:
@@ -15,8 +16,13 @@ def swap(passes: Passes) -> float:
     """
     if not passes.codes:
         return float("nan")
-    patterns = []
+    images = min(len(passes.codes[0]), _MOST_IMAGES)
+    if images > _LISTED:
+        bits = 2 ** torch.arange(images, dtype=torch.int64)
+        patterns = [(code[:images].to(torch.int64) * bits[:, None]).sum(0) for code in passes.codes]
+        return float(len(torch.unique(torch.cat(patterns))))
+    powers = 2.0 ** torch.arange(images)  # their sums are exact in single precision
+    seen = torch.zeros(2**images, dtype=torch.bool)
     for code in passes.codes:
-        bits = 2 ** torch.arange(min(len(code), _MOST_IMAGES), dtype=torch.int64)
-        patterns.append((code[:_MOST_IMAGES].to(torch.int64) * bits[:, None]).sum(0))
-    return float(len(torch.unique(torch.cat(patterns))))
+        seen[(powers @ code[:images].float()).long()] = True
+    return float(seen.sum())

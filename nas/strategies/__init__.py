@@ -1,15 +1,16 @@
 """Strategies: who proposes the next architectures. Ask and tell, pure given the history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from nas.looks import Look
 from nas.objectives import Goal
 from nas.strategies.ask_tell import AskTell
 from nas.strategies.drawing import REPEATED, Feasible
 from nas.strategies.proposals import History, Proposal, Proposer, ScoredTrial, Strategy
-from search_spaces.architecture import SearchSpace
+from search_spaces.architecture import Architecture, SearchSpace
 from search_spaces.errors import UnknownName, nearest
 
 __all__ = [
@@ -32,7 +33,8 @@ MAX_DRAWS = 10_000
 class StrategyFacts(NamedTuple):
     """``path`` names the proposer, which gets ``options``.
 
-    ``repairs`` is the number of mutations tried in a row on a proposal that is rejected.
+    ``repairs`` is the number of mutations tried in a row on a proposal that is rejected. ``learns``: whether it
+    proposes other networks when some have trained, so that a search explores again after each wave.
     """
 
     description: str
@@ -40,14 +42,16 @@ class StrategyFacts(NamedTuple):
     path: str
     options: Mapping[str, Any] = {}
     repairs: int = 8
+    learns: bool = False
 
 
 STRATEGIES: Mapping[str, StrategyFacts] = {
     "default": StrategyFacts(
-        "regularized_evolution with crossover over 500 trials, from draws that span the sizes of the space",
-        "Real et al. 2019, arXiv:1802.01548",
-        "nas.strategies.evolution:regularized_evolution",
+        "evolution by the score, then, after each wave, what its surrogate expects to add most to the front",
+        "Real et al. 2019, arXiv:1802.01548; Emmerich et al. 2011, doi:10.1109/CEC.2011.5949880",
+        "nas.strategies.learned:learned",
         options={"population": 500, "crossover": 0.5, "spread": True},
+        learns=True,
     ),
     "random": StrategyFacts(
         "independent uniform draws",
@@ -93,12 +97,14 @@ def make_strategy(
     score: str = "default",
     seed: int = 0,
     max_draws: int = MAX_DRAWS,
+    look: Callable[[Architecture], Look] | None = None,
     **options: Any,
 ) -> Strategy:
     """The strategy of that name, without history.
 
     ``feasible`` returns None or the text of the bound that rejects an architecture, and is pure.
-    ``goals`` are those of the objectives, in the order of a trial's values. ``options`` go to the proposer
+    ``goals`` are those of the objectives, in the order of a trial's values. ``look`` tells what is known of any
+    architecture; without it none learns from what has trained. ``options`` go to the proposer
     (``population=50``), over those of its facts. Raises: UnknownName with the nearest known name.
     """
     if name not in STRATEGIES:
@@ -115,4 +121,5 @@ def make_strategy(
         seed=seed,
         max_draws=max_draws,
         repairs=facts.repairs,
+        look=look,
     )

@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 
+from nas.looks import Look
 from nas.objectives import Goal
 from nas.strategies.drawing import Drawing, Feasible
 from nas.strategies.proposals import History, Proposal, Proposer, ScoredTrial
@@ -38,6 +39,7 @@ class AskTell:
         seed: int,
         max_draws: int,
         repairs: int,
+        look: Callable[[Architecture], Look] | None = None,
     ) -> None:
         self.space = space
         self.goals = tuple(goals)
@@ -46,6 +48,7 @@ class AskTell:
         self.max_draws = max_draws
         self.repairs = repairs
         self._propose = propose
+        self._look = look
         self._feasible = feasible
         self._verdicts: dict[str, str | None] = {}
         self._trials: dict[int, ScoredTrial] = {}
@@ -77,7 +80,7 @@ class AskTell:
         drawing = Drawing(
             self.space,
             self._verdict,
-            self._propose(History(self.space, trials, self.goals, self.score), rng),
+            self._propose(History(self.space, trials, self.goals, self.score, self._look), rng),
             {trial.architecture.id: trial.architecture for trial in trials},
             rng,
             members=self._members,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from nas.looks import Look
 from nas.objectives import Goal
 from nas.pareto import Points
 from nas.scores import score_values
@@ -28,7 +29,8 @@ class ScoredTrial:
     """A trial as a strategy sees it.
 
     ``values`` are the objectives in order, every one minimised; None where only training shows the
-    value and the zero-shot score stands in. ``proxies`` are raw; ``notes`` are those of the proposal.
+    value and the zero-shot score stands in. ``proxies`` are raw; ``notes`` are those of the proposal. ``accuracy``
+    after the first rung, None while it has not been trained.
     """
 
     number: int
@@ -36,16 +38,18 @@ class ScoredTrial:
     proxies: Mapping[str, float | None]
     values: tuple[float | None, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class History:
-    """The trials of a search so far, in order of number."""
+    """The trials of a search so far, in order of number. ``look`` tells what of any architecture is known at once."""
 
     space: SearchSpace
     trials: tuple[ScoredTrial, ...]
     goals: tuple[Goal, ...]
     score: str
+    look: Callable[[Architecture], Look] | None = None
 
     @cached_property
     def points(self) -> Points:
