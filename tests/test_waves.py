@@ -11,6 +11,7 @@ from latency_models.estimate import Source
 from nas.admission import task_of
 from nas.ladder import decide
 from nas.learning import JUDGED, START, WAVE, ranks_at_all
+from nas.looks import Looks
 from nas.pareto import hypervolume
 from nas.scores import get_score_facts
 from nas.spec import SearchSpec
@@ -20,7 +21,7 @@ from nas.waves import Waves
 from search_spaces.definition import space_of
 
 COUNT = 150
-GOOD, BAD = "synflow", "naswot"
+GOOD, BAD = "intrain", "trainability"
 """A proxy that knows something of the truth, and one that is noise."""
 
 
@@ -59,7 +60,8 @@ def pool(spec: SearchSpec, seed: int = 0) -> tuple[dict[int, Trial], np.ndarray]
 
 
 def waves_of(spec: SearchSpec) -> Waves:
-    return Waves(spec, space_of(spec.space), task_of(spec))
+    space = space_of(spec.space)
+    return Waves(spec, space, Looks(space, task_of(spec), spec.objectives[:1], {}))
 
 
 def train(spec: SearchSpec, trials: dict[int, Trial], accuracy: np.ndarray, waves: Waves | None) -> list[list[int]]:
