@@ -174,7 +174,7 @@ def surrogate_scores(
     found = {}
     for count in options.labels:
         trained = np.arange(tested, tested + count)
-        found[f"surrogate_{count}"] = predict_pool(features, score, trained, labels[:count], seed=options.seed).mean
+        found[f"surrogate_{count}"] = predict_pool(features, score, trained, labels[:count], seed=options.seed)
     return {name: mean[:tested] for name, mean in found.items()}
 
 

@@ -1,98 +1,91 @@
-"""Which networks to train next: those that are expected to add most to the front.
+"""Which networks to train next: those that would add most to the front if they turned out as predicted.
 
-One objective is uncertain until a network has trained; what it costs is known. Everything is minimised.
+One objective is predicted, and known only when a network has trained; what it costs is known. Everything is minimised.
+
+There is no reward for what is uncertain: with up to a hundred trainings of a table of 15,625 networks, the expected
+hypervolume improvement (Emmerich et al. 2011), which has one, was behind this rule at every number of them.
 """
 
 from __future__ import annotations
-
-from math import pi
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.pareto import Points, hypervolume, non_dominated
+from nas.surrogate import normal_scores
 
 Floats = NDArray[np.float64]
 
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
-_LEAST_ERROR = 1e-12
 
+def improvement(points: ArrayLike, front: ArrayLike, reference: ArrayLike) -> Floats:
+    """(n,) the hypervolume that each of ``points`` (n, m) alone would add to what ``front`` (k, m) has.
 
-def expected_improvement(
-    mean: ArrayLike, error: ArrayLike, costs: ArrayLike, front: ArrayLike, reference: ArrayLike
-) -> Floats:
-    """(n,) the hypervolume that each network is expected to add to the front.
-
-    ``mean`` and ``error`` (n,): normal beliefs of the uncertain objective. ``costs`` (n, m - 1): the others.
-    ``front`` (k, m): what is known, the uncertain objective first; ``reference`` (m,). Exact for two objectives
-    (Emmerich et al. 2011, with one deterministic) and for one; by quadrature over five values beyond.
+    ``reference`` (m,) bounds it.
     """
-    mu, sigma = np.asarray(mean, dtype=np.float64), np.maximum(np.asarray(error, dtype=np.float64), _LEAST_ERROR)
-    known, corner = np.asarray(costs, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    points = np.asarray(front, dtype=np.float64).reshape(-1, len(corner))
-    points = points[(points < corner).all(axis=1)]
-    points = points[non_dominated(points)]
-    if known.shape[1] == 0:
-        best = np.append(points[:, 0], corner[0]).min()
-        return _gain(np.array([best]), mu, sigma)[:, 0]
-    if known.shape[1] == 1:
-        return _of_two(mu, sigma, known[:, 0], points, corner)
-    return _by_quadrature(mu, sigma, known, points, corner)
+    corner = np.asarray(reference, dtype=np.float64)
+    new = np.asarray(points, dtype=np.float64).reshape(-1, len(corner))
+    known = np.asarray(front, dtype=np.float64).reshape(-1, len(corner))
+    known = known[(known < corner).all(axis=1)]
+    known = known[non_dominated(known)]
+    if len(corner) == 1:
+        gain: Floats = np.clip(np.append(known[:, 0], corner[0]).min() - new[:, 0], 0.0, None)
+        return gain
+    return _of_two(new, known, corner) if len(corner) == 2 else _of_many(new, known, corner)
 
 
-def _of_two(mu: Floats, sigma: Floats, cost: Floats, front: Points, corner: Points) -> Floats:
-    """Over the costs above a network's own: their width times the expected improvement on the best value there."""
+def _of_two(new: Points, front: Points, corner: Points) -> Floats:
+    """Over the second objective above a point's own: the width of each step of the front times what is gained there."""
     ordered = front[np.argsort(front[:, 1])]
     starts = np.concatenate([[-np.inf], ordered[:, 1]])
     ends = np.append(ordered[:, 1], corner[1])
     best = np.append(corner[0], ordered[:, 0])
-    widths = np.clip(ends[None] - np.maximum(starts[None], cost[:, None]), 0.0, None)
-    found: Floats = (widths * _gain(best, mu, sigma)).sum(axis=1)
+    widths = np.clip(ends[None] - np.maximum(starts[None], new[:, 1:]), 0.0, None)
+    found: Floats = (widths * np.clip(best[None] - new[:, :1], 0.0, None)).sum(axis=1)
     return found
 
 
-def _gain(best: Floats, mu: Floats, sigma: Floats) -> Floats:
-    """(n, b) how far each network is expected to come below each value (Mockus 1975, expected improvement)."""
-    from scipy.special import ndtr  # type: ignore[import-untyped]
-
-    u = (best[None] - mu[:, None]) / sigma[:, None]
-    found: Floats = sigma[:, None] * (u * ndtr(u) + np.exp(-0.5 * u * u) / np.sqrt(2 * pi))
-    return found
-
-
-def _by_quadrature(mu: Floats, sigma: Floats, costs: Floats, front: Points, corner: Points) -> Floats:
+def _of_many(new: Points, front: Points, corner: Points) -> Floats:
     before = hypervolume(front, corner) if len(front) else 0.0
-    found = np.zeros(len(mu))
-    for i in np.flatnonzero((costs < corner[1:]).all(axis=1)):
-        for node, weight in zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True):
-            point = np.concatenate([[mu[i] + node * sigma[i]], costs[i]])
-            found[i] += weight * (hypervolume(np.vstack([front, point]), corner) - before)
+    found = np.zeros(len(new))
+    for i in np.flatnonzero((new < corner).all(axis=1)):
+        found[i] = hypervolume(np.vstack([front, new[i]]), corner) - before
     return found
 
 
 def choose(
-    mean: ArrayLike,
-    error: ArrayLike,
-    costs: ArrayLike,
-    front: ArrayLike,
-    reference: ArrayLike,
-    count: int,
-    open_: ArrayLike,
+    predicted: ArrayLike, costs: ArrayLike, front: ArrayLike, reference: ArrayLike, count: int, open_: ArrayLike
 ) -> list[int]:
     """Up to ``count`` of the networks whose mask ``open_`` is set, best first.
 
-    Each is believed to come out as its mean before the next is chosen (Ginsbourger et al. 2010, "kriging believer").
-    Those without any gain follow in order of their mean.
+    ``predicted`` (n,) of the one objective, ``costs`` (n, m - 1) the others; ``front`` (k, m), that objective first.
+    Each is believed to turn out as predicted before the next is chosen (Ginsbourger et al. 2010, "kriging believer").
+    When none would add anything, there follow by turns the best predicted one, and the one that falls least short of
+    the front, by rank: what the prediction gets wrong may lift either onto it.
     """
-    mu, known = np.asarray(mean, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-    points = np.asarray(front, dtype=np.float64).reshape(-1, known.shape[1] + 1)
+    points = np.column_stack([predicted, costs]).astype(np.float64)
+    known = np.asarray(front, dtype=np.float64).reshape(-1, points.shape[1])
+    by_rank = normal_scores(np.concatenate([points[:, 0], known[:, 0]]))
+    ranks, known_ranks = by_rank[: len(points)], by_rank[len(points) :]
     left = np.array(open_, dtype=bool)
     chosen: list[int] = []
+    best_predicted = False
     while len(chosen) < count and left.any():
         places = np.flatnonzero(left)
-        gain = expected_improvement(mu[places], np.asarray(error)[places], known[places], points, reference)
-        best = int(places[np.lexsort([mu[places], -gain])[0]])
+        merit = improvement(points[places], known, reference)
+        if not (merit > 0).any():
+            best_predicted = not best_predicted
+            short = _shortfall(ranks[places], points[places, 1:], known_ranks, known[:, 1:])
+            merit = -points[places, 0] if best_predicted else -short
+        best = int(places[np.lexsort([points[places, 0], -merit])[0]])
         chosen.append(best)
         left[best] = False
-        points = np.vstack([points, [mu[best], *known[best]]])
+        known, known_ranks = np.vstack([known, points[best]]), np.append(known_ranks, ranks[best])
     return chosen
+
+
+def _shortfall(value: Floats, costs: Floats, front_value: Floats, front_costs: Floats) -> Floats:
+    """(n,) how far each is above the best of the front that costs no more; infinite where there is none."""
+    cheap = (front_costs[None] <= costs[:, None]).all(axis=2)
+    best = np.where(cheap, front_value[None], np.inf).min(axis=1, initial=np.inf)
+    found: Floats = np.where(np.isfinite(best), value - best, np.inf)
+    return found

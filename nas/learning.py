@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.acquisition import choose
 from nas.pareto import rank_by_dominance
-from nas.surrogate import Prediction, guess_score, normal_scores, predict_pool
+from nas.surrogate import guess_score, normal_scores, predict_pool
 
 Floats = NDArray[np.float64]
 
@@ -37,32 +37,15 @@ class Pool(NamedTuple):
     costs: Floats
 
 
-def believe(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, *, seed: int = 0) -> Prediction | None:
-    """What the surrogate says of the pool's accuracy; None without ``START`` trained networks."""
-    if len(trained) < START:
-        return None
-    score = guess_score(pool.features, pool.score, seed=seed)
-    return predict_pool(pool.features, score, list(trained), accuracy, seed=seed)
-
-
-def next_trainings(
-    pool: Pool,
-    trained: Sequence[int],
-    accuracy: ArrayLike,
-    count: int,
-    *,
-    seed: int = 0,
-    believed: Prediction | None = None,
-) -> list[int]:
+def next_trainings(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, *, seed: int = 0) -> list[int]:
     """Up to ``count`` scored networks of the pool that should train next, best first; none twice.
 
     ``accuracy`` of the ``trained`` ones, higher is better. Without ``START`` of them: the first fronts of score and
-    costs. Then those that add most to the front, as far as the surrogate can tell: as ``believed``, if that is known
-    already. Pure and deterministic.
+    costs. Then those that would add most to the front if the surrogate is right. Pure and deterministic.
     """
     left = ~np.isnan(pool.score)
     left[list(trained)] = False
-    return _most_promising(pool, trained, accuracy, count, left, believed, seed)
+    return _most_promising(pool, trained, accuracy, count, left, seed)
 
 
 def next_to_score(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, *, seed: int = 0) -> list[int]:
@@ -70,28 +53,21 @@ def next_to_score(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count
 
     What they would score is guessed from the features of those that are scored.
     """
-    return _most_promising(pool, trained, accuracy, count, np.isnan(pool.score), None, seed)
+    return _most_promising(pool, trained, accuracy, count, np.isnan(pool.score), seed)
 
 
 def _most_promising(
-    pool: Pool,
-    trained: Sequence[int],
-    accuracy: ArrayLike,
-    count: int,
-    left: NDArray[np.bool_],
-    believed: Prediction | None,
-    seed: int,
+    pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, left: NDArray[np.bool_], seed: int
 ) -> list[int]:
-    known = list(trained)
-    values = np.asarray(accuracy, dtype=np.float64)
-    believed = believed or believe(pool, known, values, seed=seed)
-    if believed is None:
-        score = guess_score(pool.features, pool.score, seed=seed)
+    known, score = list(trained), guess_score(pool.features, pool.score, seed=seed)
+    if len(known) < START:
         order = rank_by_dominance(np.column_stack([-score, pool.costs]))
         return [int(i) for i in order if left[i]][:count]
+    values = np.asarray(accuracy, dtype=np.float64)
+    predicted = predict_pool(pool.features, score, known, values, seed=seed)
     front = np.column_stack([-values, pool.costs[known]])
-    reference = np.concatenate([[-np.quantile(believed.mean, _WORST)], pool.costs.max(axis=0)])
-    return choose(-believed.mean, believed.error, pool.costs, front, reference, count, left)
+    reference = np.concatenate([[-np.quantile(predicted, _WORST)], pool.costs.max(axis=0)])
+    return choose(-predicted, pool.costs, front, reference, count, left)
 
 
 def wave_size(trained: int) -> int:

@@ -7,8 +7,6 @@ that do not train at all stretch nothing, and is given back in its own unit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,47 +20,45 @@ LEAST = 8
 _FOLDS = 5
 _TREES = 200
 _TUNED_ON = 200  # of the trained ones, for the parameters of the Gaussian process
-_LEAST_ERROR = 1e-3
-
-
-class Prediction(NamedTuple):
-    """Of every network of the pool: the ``mean`` and the standard deviation ``error``, in the metric's unit.
-
-    ``tau``: Kendall's tau between the metric and what networks left out of the fit were predicted (cross-validated).
-    """
-
-    mean: Floats
-    error: Floats
-    tau: float
 
 
 def predict_pool(
     features: ArrayLike, score: ArrayLike, trained: ArrayLike, metric: ArrayLike, *, seed: int = 0
-) -> Prediction:
-    """Predicts the metric of a pool of n networks.
+) -> Floats:
+    """(n,) the metric, in its own unit, that each of a pool of n networks is most likely to reach.
 
     ``features`` (n, d), not finite counts as the column's least; ``score`` (n,) zero-shot; ``trained`` (k,) indices of
     the trained ones and their ``metric`` (k,). Deterministic. Raises: InvalidSpec with fewer than ``LEAST`` trained.
     """
+    known, values = _checked(trained, metric)
+    x, prior, target = _standardised(features), normal_scores(score), normal_scores(values)
+    return _unit(_fit(x, prior, known, target, np.arange(len(x)), seed), target, values)
+
+
+def cross_validated_tau(
+    features: ArrayLike, score: ArrayLike, trained: ArrayLike, metric: ArrayLike, *, seed: int = 0
+) -> float:
+    """Kendall's tau between the metric and what trained networks are predicted by a fit that leaves them out.
+
+    Five folds. The arguments are those of ``predict_pool``, and what it raises.
+    """
+    known, values = _checked(trained, metric)
+    x, prior, target = _standardised(features), normal_scores(score), normal_scores(values)
+    fold = np.random.default_rng([seed, len(known)]).permutation(len(known)) % min(_FOLDS, len(known) // 2)
+    left_out = np.empty(len(known))
+    for each in range(int(fold.max()) + 1):
+        fitted, asked = fold != each, fold == each
+        left_out[asked] = _fit(x, prior, known[fitted], target[fitted], known[asked], seed)
+    return kendall_tau(left_out, target)
+
+
+def _checked(trained: ArrayLike, metric: ArrayLike) -> tuple[Indices, Floats]:
     known, values = np.asarray(trained, dtype=np.int64), np.asarray(metric, dtype=np.float64)
     if len(known) < LEAST:
         raise InvalidSpec(f"{len(known)} trained networks", hint=f"at least {LEAST}", field="trained")
     if len(known) != len(values) or not np.isfinite(values).all():
         raise InvalidSpec("a trained network without its metric", hint="one finite number each", field="metric")
-    x, prior = _standardised(features), normal_scores(score)
-    target = normal_scores(values)
-    fold = np.random.default_rng([seed, len(known)]).permutation(len(known)) % min(_FOLDS, len(known) // 2)
-    left_out = np.empty(len(known))
-    expected = np.empty(len(known))
-    for each in range(int(fold.max()) + 1):
-        fitted, asked = fold != each, fold == each
-        left_out[asked], expected[asked] = _fit(x, prior, known[fitted], target[fitted], known[asked], seed)
-    mean, error = _fit(x, prior, known, target, np.arange(len(x)), seed)
-    # what the models say of their error is right up to a factor, which those left out show
-    factor = float(np.sqrt(np.mean(((left_out - target) / np.maximum(expected, _LEAST_ERROR)) ** 2)))
-    tau = kendall_tau(left_out, target)
-    in_unit, low, high = (_unit(z, target, values) for z in (mean, mean - factor * error, mean + factor * error))
-    return Prediction(in_unit, (high - low) / 2, tau)
+    return known, values
 
 
 def normal_scores(values: ArrayLike) -> Floats:
@@ -106,17 +102,12 @@ def _standardised(features: ArrayLike) -> Floats:
     return found
 
 
-def _fit(x: Floats, prior: Floats, known: Indices, target: Floats, asked: Indices, seed: int) -> tuple[Floats, Floats]:
-    """Mean and deviation of the asked ones' normal scores."""
+def _fit(x: Floats, prior: Floats, known: Indices, target: Floats, asked: Indices, seed: int) -> Floats:
+    """The asked ones' normal scores: the mean of two models of what the score leaves open."""
     slope, intercept = _line(prior[known], target)
     rest = target - (intercept + slope * prior[known])
-    means, deviations = zip(
-        _gaussian_process(x[known], rest, x[asked], seed), _trees(x[known], rest, x[asked], seed), strict=True
-    )
-    mean = intercept + slope * prior[asked] + np.mean(means, axis=0)
-    # two models that disagree know less than each says
-    error = np.sqrt(np.mean(np.square(deviations), axis=0) + np.var(means, axis=0))
-    return mean, error
+    models = _gaussian_process(x[known], rest, x[asked], seed) + _trees(x[known], rest, x[asked], seed)
+    return intercept + slope * prior[asked] + models / 2
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
@@ -126,7 +117,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     return slope, float(y.mean() - slope * x.mean())
 
 
-def _gaussian_process(x: Floats, y: Floats, asked: Floats, seed: int) -> tuple[Floats, Floats]:
+def _gaussian_process(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -142,16 +133,16 @@ def _gaussian_process(x: Floats, y: Floats, asked: Floats, seed: int) -> tuple[F
         model.fit(x[some], y[some])
         if len(some) < len(x):
             model = GaussianProcessRegressor(model.kernel_, optimizer=None).fit(x, y)
-        mean, deviation = model.predict(asked, return_std=True)
-    return mean, deviation
+        mean: Floats = model.predict(asked)
+    return mean
 
 
-def _trees(x: Floats, y: Floats, asked: Floats, seed: int) -> tuple[Floats, Floats]:
+def _trees(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
     from sklearn.ensemble import ExtraTreesRegressor
 
     model = ExtraTreesRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=seed).fit(x, y)
-    each = np.stack([tree.predict(asked.astype(np.float32)) for tree in model.estimators_])
-    return each.mean(axis=0), each.std(axis=0)
+    mean: Floats = model.predict(asked)
+    return mean
 
 
 def _unit(z: Floats, target: Floats, values: Floats) -> Floats:

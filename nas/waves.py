@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.ladder import points, ranked
-from nas.learning import Pool, believe, next_trainings, pool_features, ranks_at_all, wave_size
+from nas.learning import Pool, next_trainings, pool_features, ranks_at_all, wave_size
 from nas.looks import Looks
 from nas.scores import aggregate, get_score_facts, ranks
 from nas.spec import SearchSpec
-from nas.surrogate import LEAST, kendall_tau, predict_pool
+from nas.surrogate import LEAST, cross_validated_tau, kendall_tau
 from nas.trial import Trial
 from search_spaces import SearchSpace
 
@@ -53,7 +53,6 @@ class Waves:
         self._looks = looks
         self._slots = slots
         self._accuracy = [objective.metric == "accuracy" for objective in spec.objectives]
-        self._learned: tuple[frozenset[int], float] | None = None
 
     def __call__(self, candidates: Sequence[Trial], entered: Sequence[Trial], count: int) -> list[Trial]:
         """See ``nas.ladder.Choose``: by the score at first, then by what those that have trained have taught."""
@@ -67,11 +66,8 @@ class Waves:
         proxies = [t.proxies for t in pool]
         seen = Pool(self._features(pool), aggregate(names, proxies), costs)
         known, seed = range(len(trained)), self._spec.seed
-        believed = believe(seen, known, accuracy, seed=seed)
-        if believed is not None:
-            self._learned = _numbers(trained), believed.tau
         wave = min(count, max(self._slots, wave_size(len(trained))))
-        found = next_trainings(seen, known, accuracy, wave, seed=seed, believed=believed)
+        found = next_trainings(seen, known, accuracy, wave, seed=seed)
         return [pool[i] for i in found]
 
     def card(self, trials: Sequence[Trial]) -> ReportCard:
@@ -88,14 +84,12 @@ class Waves:
         return ReportCard(len(trained), self._spec.score, found, tau, dropped, {k: n for k, n in gaps.items() if n})
 
     def _tau(self, trained: Sequence[Trial], accuracy: Floats, kept: Sequence[str]) -> float | None:
-        """The surrogate's, from the lesson on these very networks if there was one."""
-        if self._learned is not None and self._learned[0] == _numbers(trained):
-            return self._learned[1]
+        """The surrogate's."""
         if len(trained) < LEAST:
             return None
         score = aggregate(kept, [t.proxies for t in trained])
         features = self._features(trained)
-        return predict_pool(features, score, range(len(trained)), accuracy, seed=self._spec.seed).tau
+        return cross_validated_tau(features, score, range(len(trained)), accuracy, seed=self._spec.seed)
 
     def _kept(self, trained: Sequence[Trial], accuracy: Floats) -> tuple[str, ...]:
         names = get_score_facts(self._spec.score).proxies
@@ -105,10 +99,6 @@ class Waves:
         looks = [self._looks(self._space.from_string(trial.architecture)) for trial in trials]
         codes, forms = np.stack([look.codes for look in looks]), np.stack([look.form for look in looks])
         return pool_features(codes, forms, [t.proxies for t in trials], get_score_facts(self._spec.score).proxies)
-
-
-def _numbers(trials: Sequence[Trial]) -> frozenset[int]:
-    return frozenset(trial.number for trial in trials)
 
 
 def accuracies(trained: Sequence[Trial]) -> Floats:
