@@ -101,10 +101,11 @@ def due(trials: Sequence[Trial], spec: SearchSpec, learns: bool) -> int:
 
     The whole budget before the first; with ``learns`` part of it by part (``nas.learning.scored_before``).
     """
-    entered = sum(has_entered(t) for t in trials)
-    if entered >= spec.budget.trainings or (entered and not learns):
+    entered = [t for t in trials if has_entered(t)]
+    proposed = sum(t.baseline is None for t in entered)
+    if len(entered) >= spec.budget.trainings or (proposed and not learns):
         return 0
-    return scored_before(entered, spec.budget.scored, spec.budget.trainings) if learns else spec.budget.scored
+    return scored_before(proposed, spec.budget.scored, spec.budget.trainings) if learns else spec.budget.scored
 
 
 def _by_merit(trials: Sequence[Trial], spec: SearchSpec) -> list[Trial]:
