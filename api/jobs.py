@@ -78,7 +78,7 @@ class SearchRecorder:
             self._job.write(leases.write, rejected=dict(self._rejected_before + Counter(counts)))
             self._rejected = dict(counts)
 
-    def report_card(self, card: ReportCard) -> None:
+    def report_card(self, card: "ReportCard") -> None:
         self._job.write(leases.write, report_card=asdict(card))
 
 

@@ -10,6 +10,7 @@ from api import leases, store, trial_store
 from api.db import Database
 from api.models import Search
 from latency_models.estimate import Source
+from nas.scores import get_score_facts
 from nas.spec import SearchSpec
 from nas.trial import Measurement, Trial, TrialState
 
@@ -51,7 +52,7 @@ def make_trials(spec: SearchSpec, *, scored: int, seed: int = 0) -> list[Trial]:
                 f"{number:016x}",
                 f"{number:032x}",
                 TrialState.SCORED,
-                proxies={"naswot": 100 + 50 * size, "synflow": 1e4 * 9**size, "params": float(params)},
+                proxies=dict.fromkeys(get_score_facts("default").proxies, size) | {"params": float(params)},
                 measurements=figures,
             )
         )

@@ -19,6 +19,7 @@ from api.db import Database, open_database
 from api.models import Base, Export, Search, Space
 from api.settings import Settings
 from latency_models.estimate import Source
+from nas.scores import get_score_facts
 from nas.spec import SearchSpec
 from nas.trial import Measurement, TrialState
 from search_spaces import BLOCKS, SPACES, Classification, Task, get_space
@@ -62,7 +63,7 @@ def trials() -> list[Any]:
             state=TrialState.SUCCEEDED,
             rung=2,
             epochs=2,
-            proxies={name: float(number) for name in ("naswot", "synflow", "params")},
+            proxies={name: float(number) for name in get_score_facts("default").proxies},
             measurements=(
                 Measurement("params", None, 0, 1000.0, 0.0, Source.ANALYTIC),
                 Measurement("latency_ms", DEVICE, 0, 2 * latency_ms, 0.1, Source.PREDICTED),
@@ -395,7 +396,7 @@ def test_the_front_of_the_zero_shot_scores_is_named_as_what_it_is(service: Servi
     numbers = [item["number"] for item in front["items"]]
     assert TRAINED in numbers
     assert WORSE in numbers  # slower, but of higher score
-    assert front["items"][0]["proxies"]["naswot"] is not None
+    assert front["items"][0]["proxies"]["intrain"] is not None
 
 
 def test_cancelling(service: Service, search_id: str) -> None:
