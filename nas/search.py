@@ -218,6 +218,8 @@ class _Search:
             look=looks,
         )
         self.strategy.tell([self._scored(trial) for trial in self.history])
+        if any(trial.rung for trial in self.trials.values()):
+            self._report()  # the last one may have been lost
 
     def owes(self, trials: Mapping[int, Trial] | None = None) -> bool:
         """Whether more networks are to be scored before the next ones train."""
@@ -302,8 +304,6 @@ class _Search:
         """Lets the ladder's trials climb until nothing is left to train."""
         self.stop_if_asked()
         self._settle()
-        if any(trial.rung for trial in self.trials.values()):
-            self._report()  # the last one may have been lost
         self.runner.train(self._next_jobs, self._trained, lambda: self.should_stop() is not None)
         self.stop_if_asked()
         self._settle()

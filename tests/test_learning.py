@@ -66,14 +66,15 @@ def problem(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
 def test_the_surrogate_ranks_what_was_not_trained() -> None:
     features, score, accuracy = problem()
     left = slice(100, None)
-    taught = {
-        count: kendall_tau(predict_pool(features, score, np.arange(count), accuracy[:count])[left], accuracy[left])
-        for count in (20, 100)
-    }
-    assert taught[100] > taught[20] > kendall_tau(score[left], accuracy[left])
-    assert taught[100] > 0.65
+    truth = normal_scores(accuracy[left])
+    taught = {}
+    for count in (20, 100):
+        found = predict_pool(features, score, np.arange(count), accuracy[:count])[left]
+        taught[count] = np.corrcoef(normal_scores(found), truth)[0, 1]
+    assert taught[100] > max(0.75, taught[20])
+    assert taught[20] > np.corrcoef(normal_scores(score[left]), truth)[0, 1]
     told = cross_validated_tau(features, score, np.arange(100), accuracy[:100])
-    assert told == pytest.approx(taught[100], abs=0.15)
+    assert told == pytest.approx(kendall_tau(found, accuracy[left]), abs=0.15)
 
 
 def test_the_surrogate_is_deterministic_and_says_what_is_missing() -> None:
@@ -146,8 +147,8 @@ def test_what_is_chosen_completes_the_front_before_chance_does() -> None:
     for seed in range(3):
         pool, accuracy = pool_of(seed)
         ours.append(share(pool, accuracy, trained_by(pool, accuracy, 40)))
-        rows = np.random.default_rng(seed).permutation(400).tolist()
-        chance.append([share(pool, accuracy, rows[:count]) for count in (40, 80)])
+        orders = [np.random.default_rng([seed, draw]).permutation(400).tolist() for draw in range(20)]
+        chance.append([np.mean([share(pool, accuracy, rows[:count]) for rows in orders]) for count in (40, 80)])
     assert all(a > b for a, (b, _) in zip(ours, chance, strict=True))
     assert np.mean(ours) > np.mean([twice for _, twice in chance])
 
