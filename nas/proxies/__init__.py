@@ -66,6 +66,7 @@ PROXIES: Mapping[str, ProxyFacts] = {
         ("forward", "jacobian"),
         ("images",),
         "nas.proxies.jacov:jacov",
+        initialisations=3,
     ),
     "fisher": ProxyFacts(
         "how much the loss feels the loss of each channel",

@@ -48,7 +48,7 @@ class StrategyFacts(NamedTuple):
 STRATEGIES: Mapping[str, StrategyFacts] = {
     "default": StrategyFacts(
         "evolution by the score, then, after each wave, what its surrogate expects to add most to the front",
-        "Real et al. 2019, arXiv:1802.01548; Emmerich et al. 2011, doi:10.1109/CEC.2011.5949880",
+        "Real et al. 2019, arXiv:1802.01548",
         "nas.strategies.learned:learned",
         options={"population": 500, "crossover": 0.5, "spread": True},
         learns=True,
