@@ -102,11 +102,9 @@ def run_search(
     try:
         search.profile()
         search.prepare()
-        while True:
-            search.explore()
-            search.train()
-            if not search.owes():
-                break
+        search.score_baselines()
+        search.explore()
+        search.train()
         search.measure()
     except _Stopped as reason:
         if str(reason) == "cancel":
@@ -228,10 +226,18 @@ class _Search:
             return False
         return len(known) < due(known, self.spec, self.learns)
 
+    def score_baselines(self) -> None:
+        """Makes the first trials of the baselines, whatever the bounds say: they are there to compare with."""
+        known = {trial.architecture_id for trial in self.trials.values()}
+        named = baseline_architectures(self.spec.baselines, self.space).items()
+        missing = [Proposal(arch, {"baseline": name}) for name, arch in named if arch.id not in known]
+        if missing:
+            self.stop_if_asked()
+            self._score(missing)
+
     def explore(self) -> None:
         """Proposes, predicts and scores as many as are due, or until the space is exhausted."""
         spec = self.spec
-        self._score_baselines()
         while self.owes():
             missing = due(self.history, spec, self.learns) - len(self.trials)
             self.stop_if_asked()
@@ -244,15 +250,6 @@ class _Search:
             self.observer.rejected({bound: n for bound, n in self.strategy.rejected.items() if bound != REPEATED})
             self._score(proposals)
         self.observer.phase("explore", len(self.trials), spec.budget.scored)
-
-    def _score_baselines(self) -> None:
-        """Makes the first trials of the baselines, whatever the bounds say: they are there to compare with."""
-        known = {trial.architecture_id for trial in self.trials.values()}
-        named = baseline_architectures(self.spec.baselines, self.space).items()
-        missing = [Proposal(arch, {"baseline": name}) for name, arch in named if arch.id not in known]
-        if missing:
-            self.stop_if_asked()
-            self._score(missing)
 
     def _score(self, proposals: Sequence[Proposal]) -> None:
         spec = self.spec
@@ -301,7 +298,7 @@ class _Search:
         return ScoredTrial(trial.number, arch, trial.proxies, tuple(values), trial.notes, taught)
 
     def train(self) -> None:
-        """Lets the ladder's trials climb until nothing is left to train."""
+        """Lets the ladder's trials climb until nothing is left to train; explores again where that is due."""
         self.stop_if_asked()
         self._settle()
         self.runner.train(self._next_jobs, self._trained, lambda: self.should_stop() is not None)
@@ -309,8 +306,11 @@ class _Search:
         self._settle()
 
     def _next_jobs(self) -> list[TrainJob]:
-        if self.out_of_time() or self.owes():
+        if self.out_of_time():
             return []
+        if self.owes():
+            self.explore()  # while others climb
+            self._settle()
         jobs = decide(self.history, self.spec, self.choose, self.runner.slots).jobs
         return [self.train_job(self.trials[number], rung) for number, rung in jobs]
 

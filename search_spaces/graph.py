@@ -62,6 +62,9 @@ class Layer(NamedTuple):
     macs: int
 
 
+LAYER_OPS = frozenset({"conv", "spaced_conv", "linear"})
+
+
 class Graph:
     """An immutable network. Built by ``search_spaces.builder.Builder``; readers memoise per object.
 
@@ -139,7 +142,7 @@ class Graph:
         """Every convolution and linear layer in order of execution."""
         shapes = self.shapes_by_name()
         return [
-            _layer(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in ("conv", "spaced_conv", "linear")
+            layer_of(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in LAYER_OPS
         ]
 
     def shapes_by_name(self) -> dict[str, Shape]:
@@ -188,7 +191,8 @@ def _entries(graph: Graph) -> dict[str, dict[str, Weight]]:
     return found
 
 
-def _layer(node: Node, in_shape: Shape) -> Layer:
+def layer_of(node: Node, in_shape: Shape) -> Layer:
+    """What tables count of a node, one of ``LAYER_OPS``, whose first input has this shape."""
     attrs = node.attrs
     if node.op != "linear":
         size = node.shape[1:]

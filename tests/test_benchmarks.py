@@ -73,7 +73,7 @@ def test_proxy_correlation_ranks_and_resumes(tmp_path: Path) -> None:
     accuracy = [50.0 + 10 * cell.count("nor_conv") + i / 100 for i, cell in enumerate(cells)]
     np.savez(data, arch_str=cells, all_ops_reachable=np.arange(10) % 4 != 0, made_up=accuracy)
     options = ("--data", data, "--cache", cache, "--accuracy", "made_up", "--workers", 1, "--resamples", 40)
-    found = run("proxy_correlation", *options, "--scores", "params,az_nas")
+    found = run("proxy_correlation", *options, "--scores", "params,az_nas,default_score")
     assert (found["architectures"], found["reachable_architectures"]) == (10, 7)
     for part in ("all", "reachable"):
         rows = found[part]

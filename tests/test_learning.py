@@ -37,12 +37,28 @@ def test_the_form_of_a_network_with_two_paths() -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_every_space_has_networks_with_a_form(name: str) -> None:
+def test_the_form_read_block_by_block_is_that_of_the_flat_network(name: str) -> None:
     space = get_space(name)
-    graph = space.graph(space.sample(np.random.default_rng(0)), TASK)
-    found = graph_features(graph)
-    assert found.shape == (len(NAMES),)
-    assert np.isfinite(found).all()
+    for seed in range(3):
+        graph = space.graph(space.sample(np.random.default_rng(seed)), TASK)
+        found = named(graph)
+        layers = {layer.name: layer for layer in graph.layers()}
+        paths = {each: (1, 0.0, 0.0, 0.0) for each in graph.input_names}  # how many, most, least, sum of layers
+        for node in graph.nodes:
+            if before := [paths[each] for each in node.inputs if each in paths]:
+                count, here = sum(each[0] for each in before), float(node.name in layers)
+                total = sum(each[3] for each in before) + count * here
+                most, least = max(each[1] for each in before), min(each[2] for each in before)
+                paths[node.name] = (count, most + here, least + here, total)
+        (count, most, least, total) = paths[graph.output_names[0]]
+        assert len(found) == len(NAMES)
+        assert found["log_paths"] == pytest.approx(np.log1p(count))
+        assert (found["longest_path"], found["shortest_path"]) == (most, least)
+        assert found["mean_path"] == pytest.approx(total / count)
+        kinds = ("depthwise", "conv1", "conv3", "conv5", "linear")
+        assert sum(np.expm1(found[f"log_count_{kind}"]) for kind in kinds) == pytest.approx(len(layers))
+        macs = sum(np.expm1(found[f"log_macs_{kind}"]) for kind in kinds)
+        assert macs == pytest.approx(sum(layer.macs for layer in layers.values()))
 
 
 def test_normal_scores_share_ties_and_put_what_is_not_finite_last() -> None:

@@ -327,3 +327,19 @@ def test_an_unknown_strategy_is_refused_with_the_nearest_name() -> None:
 def test_reading_the_registry_imports_no_optimiser() -> None:
     code = "import sys, nas.strategies, nas.pareto; assert not {'torch', 'ray', 'optuna'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nsga3_keeps_a_spread_of_the_front_and_the_ends_of_it() -> None:
+    from nas.strategies.generations import _along_directions
+
+    rng = np.random.default_rng(0)
+    angles = np.concatenate([rng.uniform(0.0, 0.3, 180), np.linspace(0.35, np.pi / 2, 20)])  # crowded at one end
+    front = 1 - np.column_stack([np.cos(angles), np.sin(angles)])
+    behind = front + 0.5
+    kept, _ = _along_directions(np.concatenate([behind, front]), 20, rng)
+    assert len(set(kept.tolist())) == 20
+    assert kept.min() >= 200
+    taken = np.sort(angles[kept - 200])
+    assert np.diff(taken).max() < 0.25
+    assert taken[0] < 0.1
+    assert taken[-1] > np.pi / 2 - 0.1

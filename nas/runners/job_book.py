@@ -28,11 +28,6 @@ class JobBook:
     _deaths: Counter[tuple[int, int]] = field(default_factory=Counter)
     _named: Sequence[TrainJob] | None = None
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing runs and nothing may start."""
-        return not self.running and self.peek() is None
-
     def peek(self) -> TrainJob | None:
         """The job to start next, if any may start now."""
         if self._named is None:

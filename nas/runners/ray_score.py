@@ -25,7 +25,7 @@ MEMORY_HINT = "look for a lack of memory, or give the runner fewer cpus"
 
 
 class ScoreWorker:
-    """The actor: scores jobs one after the other, on the one thread that Ray gives an actor of one CPU."""
+    """The actor: scores jobs one after the other, on one thread."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -52,11 +52,14 @@ class Chunk(NamedTuple):
 
 
 class ScorePool:
-    """``size`` actors that live until ``close``."""
+    """``size`` actors that live until ``close``.
+
+    They reserve no CPU, for they score while others train too; spread, so that every node of a cluster takes part.
+    """
 
     def __init__(self, size: int, path: str) -> None:
         self._path = path
-        self._actor = ray.remote(ScoreWorker).options(num_cpus=1, max_restarts=0)
+        self._actor = ray.remote(ScoreWorker).options(num_cpus=0, max_restarts=0, scheduling_strategy="SPREAD")
         self._workers: list[Any] = [self._actor.remote(path) for _ in range(size)]
 
     def close(self) -> None:

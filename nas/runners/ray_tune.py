@@ -130,7 +130,6 @@ class RayRunner:
         first = book.peek()
         if first is None or should_stop():
             return
-        self._close_pool()
         # beside the trial's folder, because every node of a cluster sees that place
         stop_file = first.folder.absolute().parent / f".stop-{uuid4().hex}"
         try:

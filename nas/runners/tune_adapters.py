@@ -177,7 +177,7 @@ class BookStopper(Stopper):
         run = self._run
         run.stopping = run.stopping or self._should_stop()
         if not run.stopping:
-            return run.book.over
+            return not run.book.running and run.next_job() is None
         if self._deadline is None:
             self._deadline = monotonic() + STOP_GRACE_S
             # where it cannot be written the workers are killed

@@ -65,14 +65,14 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "nas.strategies.evolution:regularized_evolution",
     ),
     "nsga2": StrategyFacts(
-        "generations of crossover and mutation (Optuna's NSGA-II)",
+        "generations of crossover and mutation",
         "Deb et al. 2002, doi:10.1109/4235.996017",
-        "nas.strategies.optuna_samplers:nsga2",
+        "nas.strategies.generations:nsga2",
     ),
     "nsga3": StrategyFacts(
-        "generations whose elite is spread along reference directions (Optuna's NSGA-III)",
+        "generations whose elite is spread along reference directions",
         "Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535",
-        "nas.strategies.optuna_samplers:nsga3",
+        "nas.strategies.generations:nsga3",
     ),
     "tpe": StrategyFacts(
         "options that are more frequent among the better trials (Optuna's multi-objective TPE)",

@@ -80,7 +80,7 @@ class AskTell:
         drawing = Drawing(
             self.space,
             self._verdict,
-            self._propose(History(self.space, trials, self.goals, self.score, self._look), rng),
+            self._propose(History(self.space, trials, self.goals, self.score, self._look, self._verdict), rng),
             {trial.architecture.id: trial.architecture for trial in trials},
             rng,
             members=self._members,

@@ -42,11 +42,9 @@ def _promising(
     history: History, look: Callable[[Architecture], Look], trained: Sequence[ScoredTrial], rng: np.random.Generator
 ) -> list[Architecture]:
     known = {trial.architecture.id for trial in history.trials}
-    found: dict[str, Architecture] = {}
-    for arch in islice(_neighbourhood(history, trained, rng), CANDIDATES):
-        if arch.id not in known:
-            found.setdefault(arch.id, arch)
-    new = list(found.values())
+    drawn = {arch.id: arch for arch in islice(_neighbourhood(history, trained, rng), CANDIDATES)}
+    feasible = history.feasible or (lambda _: None)
+    new = [arch for arch in drawn.values() if arch.id not in known and feasible(arch) is None]
     others = [trial for trial in history.trials if trial.accuracy is None]
     archs = [*(trial.architecture for trial in (*trained, *others)), *new]
     looks = [look(arch) for arch in archs]

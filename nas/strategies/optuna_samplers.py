@@ -11,14 +11,13 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, create_trial
 
 from nas.pareto import Indices, non_dominated_sort
 from nas.strategies.proposals import History, Proposal, ScoredTrial
 from search_spaces.architecture import SearchSpace
 
-POPULATION = 20
 INITIAL = 20
 REMEMBERED = 500
 """Trials that the tree-structured Parzen estimator learns from: the best half of them, and the latest others."""
@@ -26,22 +25,6 @@ REMEMBERED = 500
 Genome = dict[str, BaseDistribution]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study
-
-
-def nsga2(history: History, rng: np.random.Generator, *, population: int = POPULATION) -> Iterator[Proposal]:
-    """Children of the elite of all complete generations, by tournament, uniform crossover and mutation.
-
-    Source: Deb et al. 2002; optuna.samplers.NSGAIISampler.
-    """
-    return _generations(NSGAIISampler, history, rng, population)
-
-
-def nsga3(history: History, rng: np.random.Generator, *, population: int = POPULATION) -> Iterator[Proposal]:
-    """The same, with an elite that is spread along reference directions, for three objectives and more.
-
-    Source: Deb and Jain 2014; optuna.samplers.NSGAIIISampler.
-    """
-    return _generations(NSGAIIISampler, history, rng, population)
 
 
 def tpe(history: History, rng: np.random.Generator, *, initial: int = INITIAL) -> Iterator[Proposal]:
@@ -54,31 +37,9 @@ def tpe(history: History, rng: np.random.Generator, *, initial: int = INITIAL) -
     genome = _genome(history.space)
     best = _eligible(history, np.arange(len(history.trials)), REMEMBERED // 2)[: REMEMBERED // 2]
     latest = [i for i in range(len(history.trials)) if i not in set(best)][-(REMEMBERED - len(best)) :]
-    told = [_told(history.trials[i], history.points[i], history.space, genome, {}) for i in sorted([*best, *latest])]
+    told = [_told(history.trials[i], history.points[i], history.space, genome) for i in sorted([*best, *latest])]
     for genes, arch in _asked(sampler, history, genome, told):
         yield Proposal(arch, {"genes": genes})
-
-
-def _generations(
-    sampler_of: type[NSGAIISampler | NSGAIIISampler], history: History, rng: np.random.Generator, population: int
-) -> Iterator[Proposal]:
-    """The elite is chosen anew from all earlier generations at every ask, since scores are ranks that move.
-
-    A trial's notes hold its generation, and its genes: the option of every choice, inactive ones too, which
-    descendants may activate.
-    """
-    genome = _genome(history.space)
-    generations = np.array([int(trial.notes.get("generation", 0)) for trial in history.trials], dtype=np.int64)
-    current = int(generations.max(initial=0))
-    if np.count_nonzero(generations == current) >= population:
-        current += 1
-    with _experimental():
-        sampler = sampler_of(population_size=population, seed=int(rng.integers(2**32)))
-    parents = _eligible(history, np.flatnonzero(generations < current), population) if current else []
-    attrs = {f"{sampler_of.__name__}:generation": 0}  # the generation before, whichever it was
-    told = [_told(history.trials[i], history.points[i], history.space, genome, attrs) for i in parents]
-    for genes, arch in _asked(sampler, history, genome, told):
-        yield Proposal(arch, {"generation": current, "genes": genes})
 
 
 @contextmanager
@@ -119,9 +80,7 @@ def _eligible(history: History, earlier: Indices, population: int) -> list[int]:
     return sorted(chosen)
 
 
-def _told(
-    trial: ScoredTrial, values: np.ndarray, space: SearchSpace, genome: Genome, attrs: dict[str, Any]
-) -> FrozenTrial:
+def _told(trial: ScoredTrial, values: np.ndarray, space: SearchSpace, genome: Genome) -> FrozenTrial:
     """The trial as Optuna stores it. Its active choices overrule its noted genes."""
     codes = space.encode(trial.architecture)
     noted = np.array(trial.notes.get("genes", ()), dtype=np.int64)
@@ -129,4 +88,4 @@ def _told(
         noted = np.ones_like(codes)
     genes = np.where(codes > 0, codes, noted)
     params = {c.name: int(gene) for c, gene in zip(space.choices, genes, strict=True) if c.name in genome}
-    return create_trial(values=values.tolist(), params=params, distributions=genome, system_attrs=attrs)
+    return create_trial(values=values.tolist(), params=params, distributions=genome)

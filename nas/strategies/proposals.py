@@ -43,13 +43,18 @@ class ScoredTrial:
 
 @dataclass(frozen=True)
 class History:
-    """The trials of a search so far, in order of number. ``look`` tells what of any architecture is known at once."""
+    """The trials of a search so far, in order of number.
+
+    ``look`` tells what of any architecture is known at once, ``feasible`` whether the bounds reject it (None: all do
+    not).
+    """
 
     space: SearchSpace
     trials: tuple[ScoredTrial, ...]
     goals: tuple[Goal, ...]
     score: str
     look: Callable[[Architecture], Look] | None = None
+    feasible: Callable[[Architecture], str | None] | None = None
 
     @cached_property
     def points(self) -> Points:
