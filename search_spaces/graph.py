@@ -141,9 +141,7 @@ class Graph:
     def layers(self) -> list[Layer]:
         """Every convolution and linear layer in order of execution."""
         shapes = self.shapes_by_name()
-        return [
-            layer_of(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in LAYER_OPS
-        ]
+        return [layer_of(node, shapes[node.inputs[0]]) for node in self.nodes if node.op in LAYER_OPS]
 
     def shapes_by_name(self) -> dict[str, Shape]:
         """The shape of every graph input and node output."""

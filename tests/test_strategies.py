@@ -340,6 +340,6 @@ def test_nsga3_keeps_a_spread_of_the_front_and_the_ends_of_it() -> None:
     assert len(set(kept.tolist())) == 20
     assert kept.min() >= 200
     taken = np.sort(angles[kept - 200])
-    assert np.diff(taken).max() < 0.25
+    assert np.count_nonzero(taken > 0.3) >= 15  # a tenth of the front, three quarters of its length
     assert taken[0] < 0.1
     assert taken[-1] > np.pi / 2 - 0.1
