@@ -12,6 +12,9 @@ tau: Kendall's tau-b. rho: Spearman's. ndcg: gains 2^accuracy - 1, discounted by
 top1_regret: percentage points between the most accurate network and the one ranked first. ms: median of one network's
 time, one thread. ``differences``: tau of ``default_score`` minus another's, with a paired bootstrap interval of 95 %.
 
+``--smallest 0.25``: only the quarter of the sample that has the fewest MACs without unreachable operations, scored and
+ranked among itself: what a search under a bound of size sees.
+
 ``--labels 32,100``: also what ``nas.surrogate`` makes of the default score's proxies, the form of the networks, and the
 accuracy of so many other networks, on the same sample (``surrogate_32``); ``ms`` is that of the proxies.
 
@@ -184,8 +187,11 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         texts, reachable = table["arch_str"], table["all_ops_reachable"].astype(bool)
         order = np.random.default_rng(options.seed).permutation(len(texts))
         picks = order[: options.architectures]
-        rows = rows_of(options, [str(texts[i]) for i in picks], console)
         labelled = order[len(picks) :][: max(options.labels, default=0)]
+        if options.smallest < 1:
+            macs = np.array([graph_of(str(texts[i]), True).macs for i in picks])
+            picks = picks[macs <= np.quantile(macs, options.smallest)]
+        rows = rows_of(options, [str(texts[i]) for i in picks], console)
         if len(labelled) < max(options.labels, default=0):
             raise SystemExit(f"--labels {max(options.labels)}: {len(labelled)} networks are left for them")
         learned = {}
@@ -200,6 +206,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     return {
         "accuracy": options.accuracy,
         "architectures": len(picks),
+        "smallest": options.smallest,
         "reachable_architectures": int(parts["reachable"].sum()),
         "seed": options.seed,
         **{
@@ -240,6 +247,7 @@ def main() -> None:
     parser.add_argument("--architectures", type=int, default=1000)
     parser.add_argument("--scores", default=",".join(CHEAP), metavar="A,B", help=f"of {', '.join(SCORES)}")
     parser.add_argument("--labels", default="", metavar="N,M", help="of other networks, for the surrogate")
+    parser.add_argument("--smallest", type=float, default=1.0, metavar="SHARE", help="only the smallest of the sample")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -247,6 +255,8 @@ def main() -> None:
     options.scores = tuple("default" if name == "default_score" else name for name in asked)
     options.labels = counts(parser, "--labels", options.labels, LEAST)
     check_table_options(parser, options, architectures=10, resamples=10, seed=0)
+    if not 0 < options.smallest <= 1 or options.smallest * options.architectures < 10:
+        parser.error(f"--smallest {options.smallest}: above 0, at most 1, and at least 10 networks")
     found = measure(options, Console(stderr=True))
     if options.json:
         print(json.dumps(found, allow_nan=False))
