@@ -43,7 +43,7 @@ from nas.scores import SCORES, default_score
 
 Floats = NDArray[np.float64]
 
-MOST_ASKS = 40
+MOST_ASKS = 10
 """How often, for each training of the budget, an optimiser may ask for what was trained before."""
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = 6
