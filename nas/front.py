@@ -19,10 +19,14 @@ def front(spec: SearchSpec, trials: Sequence[Trial], rung: int | None = None) ->
     """
     if rung == 0:
         candidates = [t for t in trials if any(value is not None for value in t.proxies.values())]
-        values = points(candidates, spec, 0) if candidates else np.empty((0, 1))
+        values = points(candidates, spec.objectives, spec.score, 0) if candidates else np.empty((0, 1))
     else:
         candidates = [t for t in trials if t.state == TrialState.SUCCEEDED]
-        values = points(candidates, spec, len(spec.rungs), measured=True) if candidates else np.empty((0, 1))
+        values = (
+            points(candidates, spec.objectives, spec.score, len(spec.rungs), measured=True)
+            if candidates
+            else np.empty((0, 1))
+        )
     kept = np.flatnonzero(non_dominated(values)) if candidates else np.empty(0, dtype=np.int64)
     return [candidates[i] for i in sorted(kept, key=lambda i: (*values[i], candidates[i].number))]
 

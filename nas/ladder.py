@@ -18,7 +18,7 @@ from latency_models.estimate import Source
 from nas.learning import scored_before
 from nas.pareto import rank_by_dominance
 from nas.scores import score_values
-from nas.spec import SearchSpec
+from nas.spec import Objective, SearchSpec
 from nas.trial import Trial, TrialState
 
 Points = NDArray[np.float64]
@@ -163,21 +163,23 @@ def ranked(trials: Sequence[Trial], spec: SearchSpec, rung: int) -> list[Trial]:
     """The trials in order of merit at a rung, best first."""
     if not trials:
         return []
-    return [trials[i] for i in rank_by_dominance(points(trials, spec, rung))]
+    return [trials[i] for i in rank_by_dominance(points(trials, spec.steering, spec.score, rung))]
 
 
-def points(trials: Sequence[Trial], spec: SearchSpec, rung: int, *, measured: bool = False) -> Points:
+def points(
+    trials: Sequence[Trial], objectives: Sequence[Objective], score: str, rung: int, *, measured: bool = False
+) -> Points:
     """(trials, objectives), all minimised, as known at a rung.
 
-    At rung 0 the zero-shot score stands in for what only training shows. A device's figure is the
+    At rung 0 the zero-shot ``score`` stands in for what only training shows. A device's figure is the
     predicted one, so that trials are compared alike, or with ``measured`` the measured one; that of an
     analytic device is always the analytic one.
     """
     columns = []
-    for objective in spec.objectives:
+    for objective in objectives:
         sign = -1.0 if objective.goal == "maximize" else 1.0
         if objective.metric == "accuracy" and rung == 0:
-            columns.append(-score_values(spec.score, [t.proxies for t in trials]))
+            columns.append(-score_values(score, [t.proxies for t in trials]))
             continue
         source = Source.MEASURED if measured else Source.PREDICTED
         values = []

@@ -204,14 +204,14 @@ class _Search:
         feasible = Feasibility(self.space, self.task, spec.constraints, self.predictors, self.limits)
         if not self.trials:
             feasible.check(spec.seed)
-        looks = Looks(self.space, self.task, spec.objectives, self.predictors)
+        looks = Looks(self.space, self.task, spec.steering, self.predictors)
         self.choose = Waves(spec, self.space, looks, self.runner.slots)
         self.strategy = make_strategy(
             spec.strategy,
             space=self.space,
             feasible=feasible,
             score=spec.score,
-            goals=tuple(o.goal for o in spec.objectives),
+            goals=tuple(o.goal for o in spec.steering),
             seed=spec.seed,
             look=looks,
         )
@@ -286,9 +286,9 @@ class _Search:
         )
 
     def _scored(self, trial: Trial) -> ScoredTrial:
-        """A trial as a strategy sees it: every objective minimised, None where only training shows it."""
+        """A trial as a strategy sees it: what steers, all of it minimised, None where only training shows it."""
         values: list[float | None] = []
-        for objective in self.spec.objectives:
+        for objective in self.spec.steering:
             found = trial.find(objective.metric, objective.device, rung=0)
             sign = -1.0 if objective.goal == "maximize" else 1.0
             values.append(None if found is None else sign * found.value)

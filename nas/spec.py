@@ -169,6 +169,20 @@ class SearchSpec(_Wire):
         return space_name(self.space)
 
     @property
+    def steering(self) -> tuple[Objective, ...]:
+        """What decides which networks train: the objectives, and accuracy where only a bound from below names it.
+
+        By the other objectives alone the networks that break the bound would look best.
+        """
+        named = any(o.metric == "accuracy" for o in self.objectives)
+        bounded = any(c.metric == "accuracy" and c.min is not None for c in self.constraints)
+        return (
+            self.objectives
+            if named or not bounded
+            else (*self.objectives, Objective(metric="accuracy", goal="maximize"))
+        )
+
+    @property
     def devices(self) -> tuple[str, ...]:
         """Every device named by an objective or a constraint, in order of first mention."""
         named = [o.device for o in self.objectives] + [c.device for c in self.constraints]

@@ -52,7 +52,7 @@ class Waves:
         self._space = space
         self._looks = looks
         self._slots = slots
-        self._accuracy = [objective.metric == "accuracy" for objective in spec.objectives]
+        self._accuracy = [objective.metric == "accuracy" for objective in spec.steering]
 
     def __call__(self, candidates: Sequence[Trial], entered: Sequence[Trial], count: int) -> list[Trial]:
         """See ``nas.ladder.Choose``: by the score at first, then by what those that have trained have taught."""
@@ -60,7 +60,7 @@ class Waves:
             return ranked(candidates, self._spec, 0)[:count]
         trained = [t for t in entered if t.find("accuracy", rung=1) is not None]
         pool = [*trained, *candidates]
-        costs = points(pool, self._spec, 0)[:, ~np.array(self._accuracy)]
+        costs = points(pool, self._spec.steering, self._spec.score, 0)[:, ~np.array(self._accuracy)]
         accuracy = accuracies(trained)
         names = self._kept(trained, accuracy)
         proxies = [t.proxies for t in pool]

@@ -266,6 +266,19 @@ def test_an_accuracy_bound_is_kept_at_the_end(tmp_path: Path) -> None:
     assert {t.state for t in recorder.latest() if t.rung == 2} == {TrialState.INFEASIBLE}
 
 
+def test_networks_that_a_bound_on_accuracy_needs_train_though_they_cost_more(tmp_path: Path) -> None:
+    """With size as the only objective the smallest look best, and are the ones that break the bound."""
+    small = {"metric": "params", "goal": "minimize"}
+    spec = make_spec(objectives=[small], constraints=[{"metric": "accuracy", "min": 0.01}], score="params")
+    recorder = Recorder()
+    outcome = run(spec, tmp_path, recorder)
+    assert outcome.state == "SUCCEEDED"
+    sizes = {t.number: t.find("params", rung=0) for t in recorder.latest()}
+    params = {number: found.value for number, found in sizes.items() if found is not None}
+    trained = [params[t.number] for t in recorder.latest() if t.rung]
+    assert max(trained) > sorted(params.values())[len(trained)]
+
+
 def test_when_the_time_is_up_no_training_starts(tmp_path: Path) -> None:
     recorder = Recorder()
     spec = make_spec(
