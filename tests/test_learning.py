@@ -129,6 +129,15 @@ def test_the_improvement_is_what_the_hypervolume_grows_by(objectives: int) -> No
     assert alone == pytest.approx([hypervolume(point[None], reference) for point in new])
 
 
+def test_nothing_that_is_predicted_to_be_worthless_trains_before_what_may_be_of_worth() -> None:
+    """Networks that cost nothing and do not learn fall short of such a front member by nothing."""
+    predicted, costs = [0.9, 0.9, 0.3, 0.4], [[0.0], [0.1], [5.0], [6.0]]
+    front, reference = [[0.9, 0.0], [0.2, 4.0]], [0.8, 10.0]
+    chosen = choose(predicted, costs, front, reference, 4, np.ones(4, dtype=bool))
+    assert set(chosen[:2]) == {2, 3}
+    assert sorted(chosen) == [0, 1, 2, 3]
+
+
 def test_a_batch_does_not_choose_the_same_improvement_twice() -> None:
     # the first two are alike; the third adds less than either, but more than the second after the first
     predicted, costs = np.array([0.3, 0.301, 0.65]), np.array([[0.5], [0.5], [0.1]])
