@@ -79,6 +79,11 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "Ozaki et al. 2022, doi:10.1613/jair.1.13188",
         "nas.strategies.optuna_samplers:tpe",
     ),
+    "gp": StrategyFacts(
+        "what Gaussian processes expect to add most hypervolume (Optuna's GPSampler)",
+        "Emmerich et al. 2011, doi:10.1109/CEC.2011.5949880",
+        "nas.strategies.optuna_samplers:gp",
+    ),
     "local_search": StrategyFacts(
         "one change to a network of the front so far",
         "White et al. 2021, arXiv:2005.02960",
