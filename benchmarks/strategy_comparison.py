@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from scipy.stats import t as student
 from nas.objectives import Goal
 from nas.pareto import Points, hypervolume
 from nas.strategies import STRATEGIES, ScoredTrial, make_strategy
+from nas.strategies.mathematical_programming import figures, usual_effectiveness
 from search_spaces import Architecture, Classification, SearchSpace, Task, get_space
 
 EVALUATIONS = (50, 100, 200, 300)
@@ -48,6 +50,7 @@ class Problem:
     values: Callable[[Architecture], tuple[float, float]]
     reference: tuple[float, float]
     total: float | None
+    task: Task | None = None
 
 
 def stand_in(space_name: str, image_size: int) -> Problem:
@@ -73,6 +76,21 @@ def stand_in(space_name: str, image_size: int) -> Problem:
     return Problem(space, values, _reference(sample), None)
 
 
+def deepmad(space_name: str, image_size: int) -> Problem:
+    """DeepMAD's entropy, 0 for a network whose effectiveness is beyond the median of the space, against MACs."""
+    space = get_space(space_name)
+    task = Task((3, image_size, image_size), Classification(10))
+    most = log(usual_effectiveness(space, task)) + 1e-9
+
+    def values(arch: Architecture) -> tuple[float, float]:
+        entropy, macs, _, effectiveness = figures(space, arch, task)
+        return -entropy if effectiveness <= most else 0.0, exp(macs)
+
+    rng = np.random.default_rng(0)
+    sample = np.array([values(space.sample(rng)) for _ in range(2_000)])
+    return Problem(space, values, (0.0, float(sample[:, 1].max())), None, task)
+
+
 def tabulated(data: Path, device: str) -> Problem:
     """Trained accuracy against measured latency, from a table."""
     space = get_space("nas_bench_201")
@@ -95,7 +113,9 @@ def _enumerated(space: SearchSpace, values: Callable[[Architecture], tuple[float
 
 def run(problem: Problem, strategy_name: str, seed: int) -> Points:
     """The points of one search, (evaluations, 2), in order."""
-    strategy = make_strategy(strategy_name, space=problem.space, feasible=lambda arch: None, goals=GOALS, seed=seed)
+    strategy = make_strategy(
+        strategy_name, space=problem.space, feasible=lambda arch: None, goals=GOALS, seed=seed, task=problem.task
+    )
     points: list[tuple[float, float]] = []
     while len(points) < EVALUATIONS[-1]:
         proposals = strategy.ask(min(BATCH, EVALUATIONS[-1] - len(points)))
@@ -185,6 +205,8 @@ def main() -> None:
     problems = {
         "nas_bench_201, stand-in against MACs": stand_in("nas_bench_201", 32),
         "mobilenet_v2_small, stand-in against MACs": stand_in("mobilenet_v2_small", 32),
+        "nas_bench_201, bounded entropy against MACs": deepmad("nas_bench_201", 32),
+        "mobilenet_v2_small, bounded entropy against MACs": deepmad("mobilenet_v2_small", 32),
     }
     if options.data is not None:
         with np.load(options.data, allow_pickle=False) as table:

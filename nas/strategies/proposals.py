@@ -14,6 +14,7 @@ from nas.objectives import Goal
 from nas.pareto import Points
 from nas.scores import score_values
 from search_spaces.architecture import Architecture, SearchSpace
+from search_spaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,17 @@ class ScoredTrial:
 
 @dataclass(frozen=True)
 class History:
-    """The trials of a search so far, in order of number. ``look`` tells what of any architecture is known at once."""
+    """The trials of a search so far, in order of number.
+
+    ``look`` tells what of any architecture is known at once, ``task`` what its networks are for; either may be unknown.
+    """
 
     space: SearchSpace
     trials: tuple[ScoredTrial, ...]
     goals: tuple[Goal, ...]
     score: str
     look: Callable[[Architecture], Look] | None = None
+    task: Task | None = None
 
     @cached_property
     def points(self) -> Points:
