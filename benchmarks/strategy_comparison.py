@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from math import exp, log
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from scipy.stats import t as student
 from nas.objectives import Goal
 from nas.pareto import Points, hypervolume
 from nas.strategies import STRATEGIES, ScoredTrial, make_strategy
-from nas.strategies.mathematical_programming import figures, usual_effectiveness
+from nas.strategies.mathematical_programming import programs_of
 from search_spaces import Architecture, Classification, SearchSpace, Task, get_space
 
 EVALUATIONS = (50, 100, 200, 300)
@@ -80,11 +80,11 @@ def deepmad(space_name: str, image_size: int) -> Problem:
     """DeepMAD's entropy, 0 for a network whose effectiveness is beyond the median of the space, against MACs."""
     space = get_space(space_name)
     task = Task((3, image_size, image_size), Classification(10))
-    most = log(usual_effectiveness(space, task)) + 1e-9
+    programs = programs_of(space, task)
 
     def values(arch: Architecture) -> tuple[float, float]:
-        entropy, macs, _, effectiveness = figures(space, arch, task)
-        return -entropy if effectiveness <= most else 0.0, exp(macs)
+        found = programs.figures(arch)
+        return -found.entropy if found.effectiveness <= programs.usual_effectiveness + 1e-9 else 0.0, exp(found.macs)
 
     rng = np.random.default_rng(0)
     sample = np.array([values(space.sample(rng)) for _ in range(2_000)])

@@ -89,7 +89,7 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "nas.strategies.optuna_samplers:gp",
     ),
     "controller": StrategyFacts(
-        "a recurrent network that is rewarded for what its choices came to, for a trade-off drawn anew each time",
+        "a recurrent network that is rewarded for what its choices came to, for a trade-off drawn each time",
         "Zoph and Le 2017, arXiv:1611.01578",
         "nas.strategies.controller:controller",
     ),
@@ -98,6 +98,11 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "Shen et al. 2023, arXiv:2303.02165",
         "nas.strategies.mathematical_programming:mathematical_programming",
         reads_score=False,
+    ),
+    "gradient": StrategyFacts(
+        "descents over relaxed choices by what the trials say of quality and cost, for a trade-off drawn each time",
+        "Wu et al. 2019, arXiv:1812.03443",
+        "nas.strategies.gradient:gradient",
     ),
     "local_search": StrategyFacts(
         "one change to a network of the front so far",
@@ -125,8 +130,8 @@ def make_strategy(
 
     ``feasible`` returns None or the text of the bound that rejects an architecture, and is pure.
     ``goals`` are those of the objectives, in the order of a trial's values. ``look`` tells what is known of any
-    architecture; without it none learns from what has trained. ``task`` is what the networks are for, to a strategy that
-    reads them. ``options`` go to the proposer (``population=50``), over those of its facts. Raises: UnknownName with the nearest known name.
+    architecture; without it none learns from what has trained. ``task`` is what the networks are for. ``options`` go to
+    the proposer (``population=50``), over those of its facts. Raises: UnknownName with the nearest known name.
     """
     if name not in STRATEGIES:
         raise UnknownName(f"unknown strategy {name!r}", hint=nearest(name, list(STRATEGIES)), field="strategy")

@@ -35,9 +35,9 @@ def controller(history: History, rng: np.random.Generator, *, initial: int = INI
     """Architectures that the controller emits, each for a trade-off drawn anew; the first ``initial`` are random.
 
     The controller is made anew at every ask: its weights follow from the history alone. The reward is that of a
-    trade-off between the objectives (``rewards``), which the network gets as an input, so that one controller covers the
-    whole front. What it learns from was proposed by other weights than its own: it is not REINFORCE that trains it, which
-    needs its own proposals, but the policy gradient of exponentiated advantages (Peng et al. 2019, arXiv:1910.00177).
+    trade-off between the objectives (``rewards``), which the network gets as an input, so that one controller covers
+    the whole front. What it learns from was proposed by other weights than its own, where REINFORCE needs its own
+    proposals: the policy gradient is that of exponentiated advantages (Peng et al. 2019, arXiv:1910.00177).
 
     Source: Zoph and Le 2017, arXiv:1611.01578, section 3; the trade-off after Tan et al. 2019, arXiv:1807.11626,
     equation 2, where it is fixed.
