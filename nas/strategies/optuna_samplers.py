@@ -24,7 +24,7 @@ REMEMBERED = 500
 """Trials that the tree-structured Parzen estimator learns from: the best half of them, and the latest others."""
 FITTED = 120
 """Trials that Gaussian processes are fitted on, likewise: the time of a fit grows with the cube of their number."""
-POOL = 256
+POOL = 128
 """Candidates of each round of ``gp``, a power of two; there are ROUNDS."""
 ROUNDS = 3
 MUTATIONS = 3
@@ -118,15 +118,17 @@ def _by_improvement(acquisition: Any, parents: np.ndarray, rng: np.random.Genera
 
     The pool: crosses and mutants of ``parents`` (n, genes), then those of its best, and random draws.
     """
-    pool = np.empty((0, parents.shape[1]))
+    pool, log_improvement = np.empty((0, parents.shape[1])), np.empty(0)
     for _ in range(ROUNDS):
         some = acquisition.search_space.sample_normalized_params(POOL, np.random.RandomState(int(rng.integers(2**32))))
         one, other = parents[rng.integers(len(parents), size=(2, POOL))]
         children = np.where(rng.random(some.shape) < 0.5 * rng.integers(2, size=(POOL, 1)), other, one)
         rate = rng.integers(1, MUTATIONS + 1, size=(POOL, 1)) / some.shape[1]
-        mutants = np.where(rng.random(some.shape) < rate, some, children)
-        pool = np.unique(np.vstack([pool, mutants, some[: POOL // 4]]), axis=0)
-        log_improvement = acquisition.eval_acqf_no_grad(pool)
+        children = np.where(rng.random(some.shape) < rate, some, children)
+        pool = np.vstack([pool, children, some[: POOL // 4]])
+        found = acquisition.eval_acqf_no_grad(pool[len(log_improvement) :])
+        pool, first = np.unique(pool, axis=0, return_index=True)
+        log_improvement = np.append(log_improvement, found)[first]
         parents = pool[np.argsort(-log_improvement, kind="stable")[:PARENTS]]
     # the Gumbel trick: the largest of these sums are a draw without replacement
     lots = log_improvement + rng.gumbel(size=len(pool))
