@@ -25,6 +25,7 @@ HIDDEN = 32
 RATE = 0.03
 TEMPERATURE = 0.2
 """Of the reward, in its standard deviations, at which trials are imitated."""
+BESIDES = 0.2
 ENTROPY = 0.02
 """What a nat of entropy counts beside the likelihood of what is imitated."""
 
@@ -61,9 +62,10 @@ def shares_below(points: Floats) -> Floats:
 def rewards(ranks: Floats, weights: Floats) -> Floats:
     """(trade-offs, trials), mean 0 and deviation 1: how little a trial (n, m) has of what each trade-off (k, m) minds.
 
-    The largest weighted rank among the objectives decides (Chebyshev), so that no part of a front is out of reach.
+    The largest weighted rank among the objectives decides (Chebyshev), so that no part of a front is out of reach; the
+    mean of all ranks counts BESIDES as much, so that what is free of charge is taken along.
     """
-    worst = (weights[:, None] * ranks[None]).max(axis=2) + 0.05 * weights @ ranks.T
+    worst = (weights[:, None] * ranks[None]).max(axis=2) + BESIDES * ranks.mean(axis=1)
     found: Floats = (worst.mean(axis=1, keepdims=True) - worst) / np.maximum(worst.std(axis=1, keepdims=True), 1e-9)
     return found
 

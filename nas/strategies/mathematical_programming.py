@@ -182,31 +182,29 @@ class Programs:
     def program(self, genes: Genes, bounds: Floats, reach: int) -> Genes:
         """The best of at most ``reach`` changes if the effects of single changes add up; none where none is found.
 
-        One variable for each option of each active choice, and one for how far each bound is exceeded: what is within
-        the bounds stays there and gains entropy, anything else gets nearer to them.
+        One variable for each option of each active choice. What is within the bounds stays there and gains entropy;
+        what is beyond some gets nearer to those, and beyond no other.
         """
         at, choices, options, effects = self.effects(genes)
-        count, active = len(choices), np.unique(choices)
-        if not count:
+        active = np.unique(choices)
+        if not len(active):
             return genes
-        within = bool((at[1:] <= bounds).all())
-        gain = effects[:, 0] / max(1e-9, np.abs(effects[:, 0]).max())
-        kept = np.array(genes)[choices] == options
-        one_each = choices[None] == active[:, None]
+        beyond = at[1:] > bounds
+        cost = effects[:, 1:][:, beyond].sum(axis=1) if beyond.any() else -effects[:, 0]
         result = milp(
-            np.append(-gain, np.zeros(3)) if within else np.repeat([0.0, 1.0], [count, 3]),
-            integrality=np.repeat([1, 0], [count, 3]),
-            bounds=Bounds(0.0, np.repeat([1.0, 0.0 if within else inf], [count, 3])),
+            cost / max(1e-9, np.abs(cost).max()),
+            integrality=1,
+            bounds=Bounds(0.0, 1.0),
             constraints=[
-                LinearConstraint(np.hstack([one_each, np.zeros((len(active), 3))]), 1.0, 1.0),
-                LinearConstraint(np.append(kept, np.zeros(3))[None], len(active) - reach, inf),
-                LinearConstraint(np.hstack([effects[:, 1:].T, -np.eye(3)]), -inf, bounds - at[1:]),
+                LinearConstraint(choices[None] == active[:, None], 1.0, 1.0),
+                LinearConstraint((np.array(genes)[choices] == options)[None], len(active) - reach, inf),
+                LinearConstraint(effects[:, 1:][:, ~beyond].T, -inf, (bounds - at[1:])[~beyond]),
             ],
             options={"mip_rel_gap": GAP, "node_limit": NODES, "presolve": False},
         )
         changed = np.array(genes)
         if result.x is not None:
-            taken = result.x[:count] > 0.5
+            taken = result.x > 0.5
             changed[choices[taken]] = options[taken]
         return tuple(changed.tolist())
 

@@ -32,6 +32,8 @@ MUTATIONS = 3
 PARENTS = 20
 CHOSEN = 20
 """Of a pool, how many are proposed before another one is drawn."""
+GREED = 2.0
+"""The power of the expected improvement that the chance to be drawn goes by."""
 
 Genome = dict[str, BaseDistribution]
 
@@ -73,8 +75,8 @@ def tpe(history: History, rng: np.random.Generator, *, initial: int = INITIAL) -
 def gp(history: History, rng: np.random.Generator, *, initial: int = INITIAL) -> Iterator[Proposal]:
     """What Gaussian processes expect to add most hypervolume; the first ``initial`` are random.
 
-    One process for each objective, fitted once an ask: proposals of one ask are spread by chance in proportion to the
-    expected improvement, since each of them put to the model in turn would cost as much as the fit.
+    One process for each objective, fitted once an ask: proposals of one ask are spread by chance, those of more
+    expected improvement being likelier, since each of them put to the model in turn would cost as much as the fit.
 
     Source: Emmerich et al. 2011, doi:10.1109/CEC.2011.5949880; Ament et al. 2023, arXiv:2310.20708, for its logarithm;
     optuna.samplers.GPSampler.
@@ -114,7 +116,7 @@ class _Acquisition(GPSampler):
 
 
 def _by_improvement(acquisition: Any, parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(CHOSEN, genes) of a pool drawn without replacement in proportion to what they are expected to add.
+    """(CHOSEN, genes) of a pool drawn without replacement, by the square of what they are expected to add.
 
     The pool: crosses and mutants of ``parents`` (n, genes), then those of its best, and random draws.
     """
@@ -131,7 +133,7 @@ def _by_improvement(acquisition: Any, parents: np.ndarray, rng: np.random.Genera
         log_improvement = np.append(log_improvement, found)[first]
         parents = pool[np.argsort(-log_improvement, kind="stable")[:PARENTS]]
     # the Gumbel trick: the largest of these sums are a draw without replacement
-    lots = log_improvement + rng.gumbel(size=len(pool))
+    lots = GREED * log_improvement + rng.gumbel(size=len(pool))
     chosen: np.ndarray = pool[np.argsort(-lots, kind="stable")[:CHOSEN]]
     return chosen
 
