@@ -7,8 +7,9 @@ import pytest
 import torch
 from support_strategies import GOALS, SPACES, architectures, live, make, tiny, values
 
+from benchmarks.strategy_comparison import paired
 from nas.strategies import History, ScoredTrial
-from nas.strategies.controller import Controller, rewards, shares_below, trained
+from nas.strategies.controller import rewards, shares_below, trained
 from nas.strategies.gradient import Losses, Relaxed, descend
 from nas.strategies.mathematical_programming import Programs, standing
 from nas.strategies.optuna_samplers import FITTED, _best_and_latest
@@ -140,3 +141,10 @@ def test_networks_whose_entropy_is_undefined_are_proposed_all_the_same() -> None
     assert Programs(space, task).figures(space.smallest()).entropy == 0.0
     strategy = make("mathematical_programming", space, task=task)
     assert len(set(architectures(live(strategy, space, 14, 7)))) == 14
+
+
+def test_differences_to_random_search_are_paired() -> None:
+    found = paired(np.array([0.1, 0.2, -0.1, 0.2]))
+    assert (found["mean"], found["won"]) == (0.1, 3)
+    assert found["interval"] == pytest.approx([-0.0664, 0.2664], abs=1e-4)  # 0.1 -+ 2.3534 x 0.1414 / 2
+    assert paired(np.array([0.1]))["interval"] is None
