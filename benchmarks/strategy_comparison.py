@@ -7,11 +7,11 @@ the best front known, where the space is too large to enumerate), mean over the 
 point is the 5th percentile of the first objective and the worst of the second.
 
 Without a file the first objective is a stand-in: a concave function of the options chosen, with a
-little noise that is fixed for each architecture; the second is the network's MACs. Two more problems have what
-``mathematical_programming`` seeks as the first objective. With ``--data``, an
-npz about NAS-Bench-201, trained accuracy against a device's latency is added. Its arrays: ``arch_str``
-(n) published text form of each cell, ``cifar10_test_accuracy`` (n) in percent, ``devices`` (d) names,
-``latency_ms`` (n, d).
+little noise that is fixed for each architecture; the second is the network's MACs. Two more problems
+have what ``mathematical_programming`` seeks as the first objective, with 0 as its reference. With
+``--data``, an npz about NAS-Bench-201, trained accuracy against a device's latency is added. Its arrays:
+``arch_str`` (n) published text form of each cell, ``cifar10_test_accuracy`` (n) in percent, ``devices``
+(d) names, ``latency_ms`` (n, d).
 """
 
 import argparse
