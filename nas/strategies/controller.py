@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.pareto import rank_by_dominance
+from nas.strategies.gradient import Losses, Relaxed
 from nas.strategies.proposals import History, Proposal
-from search_spaces.architecture import SearchSpace
+from search_spaces.architecture import Architecture, SearchSpace
 
 INITIAL = 20
 REMEMBERED = 300
 """The latest trials, from which the controller learns."""
 TRIALS_AN_UPDATE = 5
 """Of those remembered, how many there are for each update of the weights."""
+IMAGINED = 400
+"""Networks that were not scored, beside those that were: crosses and mutants of the PARENTS best."""
+PARENTS = 50
 BATCH = 64
 """Pairs of a trial and a trade-off in an update."""
 AT_ONCE = 20
@@ -26,6 +31,7 @@ RATE = 0.03
 TEMPERATURE = 0.2
 """Of the reward, in its standard deviations, at which trials are imitated."""
 BESIDES = 0.2
+"""What the mean of all ranks counts in a reward."""
 ENTROPY = 0.02
 """What a nat of entropy counts beside the likelihood of what is imitated."""
 
@@ -37,8 +43,11 @@ def controller(history: History, rng: np.random.Generator, *, initial: int = INI
 
     The controller is made anew at every ask: its weights follow from the history alone. The reward is that of a
     trade-off between the objectives (``rewards``), which the network gets as an input, so that one controller covers
-    the whole front. What it learns from was proposed by other weights than its own, where REINFORCE needs its own
-    proposals: the policy gradient is that of exponentiated advantages (Peng et al. 2019, arXiv:1910.00177).
+    the whole front. REINFORCE would need proposals of its own at every update: here those of others are imitated, the
+    likelier the more they were rewarded, which is the policy gradient of exponentiated advantages (Peng et al. 2019,
+    arXiv:1910.00177). Beside the trials they are networks whose objectives a regression on the trials foretells, as in
+    Angermueller et al. 2020 (ICLR, "Model-based reinforcement learning for biological sequence design"): of the trials
+    alone a few hundred do not teach it enough.
 
     Source: Zoph and Le 2017, arXiv:1611.01578, section 3; the trade-off after Tan et al. 2019, arXiv:1807.11626,
     equation 2, where it is fixed.
@@ -114,22 +123,34 @@ class Controller(nn.Module):
 
 def trained(history: History) -> Controller:
     """The controller that the latest trials make of fixed first weights. Deterministic."""
-    recent = history.trials[-REMEMBERED:]
-    ranks = shares_below(history.points[-REMEMBERED:])
-    codes = torch.tensor(np.stack([history.space.encode(trial.architecture) for trial in recent]))
+    space, count = history.space, len(history.goals)
     rng = np.random.default_rng(len(history.trials))
+    recent, points = history.trials[-REMEMBERED:], history.points[-REMEMBERED:]
+    parents = [recent[int(i)].architecture for i in rank_by_dominance(points)[:PARENTS]]
+    archs = [trial.architecture for trial in recent] + [_child(space, parents, rng) for _ in range(IMAGINED)]
+    codes = np.stack([space.encode(arch) for arch in archs])
+    relaxed = Relaxed(space)
+    features = relaxed.one_hot(codes)
+    ranks = shares_below(Losses(features[: len(recent)], points, len(space.choices)).values(features))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Controller(history.space, len(history.goals))
+        network = Controller(space, count)
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
     for _ in range(-(-len(recent) // TRIALS_AN_UPDATE)):
-        weights = rng.dirichlet(np.ones(len(history.goals)), size=BATCH)
+        weights = rng.dirichlet(np.ones(count), size=BATCH)
         merit = np.exp((rewards(ranks, weights) / TEMPERATURE).clip(-50, 50))
         shares = np.cumsum(merit / merit.sum(axis=1, keepdims=True), axis=1)
-        picks = (shares < rng.random((BATCH, 1))).sum(axis=1).clip(max=len(recent) - 1)
-        likelihood, entropy = network.log_likelihood(codes[picks], torch.tensor(weights, dtype=torch.float32))
+        picks = (shares < rng.random((BATCH, 1))).sum(axis=1).clip(max=len(codes) - 1)
+        likelihood, entropy = network.log_likelihood(
+            torch.tensor(codes[picks]), torch.tensor(weights, dtype=torch.float32)
+        )
         loss = -(likelihood + ENTROPY * entropy).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     return network
+
+
+def _child(space: SearchSpace, parents: Sequence[Architecture], rng: np.random.Generator) -> Architecture:
+    one, other = rng.integers(len(parents), size=2)
+    return space.mutate(space.crossover(parents[one], parents[other], rng), rng)

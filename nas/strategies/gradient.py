@@ -96,6 +96,12 @@ class Losses:
         self.coefficients = np.linalg.solve(same + same**2 + RIDGE * np.eye(len(same)), targets)
         self.scale = 1 / np.sqrt(choices)
 
+    def values(self, shares: Floats) -> Floats:
+        """(k, m) the objectives at shares (k, options)."""
+        same = self.scale * shares @ self.features.T
+        found: Floats = (same + same**2) @ self.coefficients
+        return found
+
     def slopes(self, shares: Floats, weights: Floats) -> Floats:
         """(k, options) the gradient at shares (k, options) of the objectives' weighted sum, weights (k, m)."""
         each = weights @ self.coefficients.T
