@@ -214,6 +214,7 @@ class _Search:
             goals=tuple(o.goal for o in spec.steering),
             seed=spec.seed,
             look=looks,
+            task=self.task,
         )
         self.strategy.tell([self._scored(trial) for trial in self.history])
         if any(trial.rung for trial in self.trials.values()):

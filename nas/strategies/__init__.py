@@ -12,6 +12,7 @@ from nas.strategies.drawing import REPEATED, Feasible
 from nas.strategies.proposals import History, Proposal, Proposer, ScoredTrial, Strategy
 from search_spaces.architecture import Architecture, SearchSpace
 from search_spaces.errors import UnknownName, nearest
+from search_spaces.task import Task
 
 __all__ = [
     "REPEATED",
@@ -34,7 +35,8 @@ class StrategyFacts(NamedTuple):
     """``path`` names the proposer, which gets ``options``.
 
     ``repairs`` is the number of mutations tried in a row on a proposal that is rejected. ``learns``: whether it
-    proposes other networks when some have trained, so that a search explores again after each wave.
+    proposes other networks when some have trained, so that a search explores again after each wave. ``reads_score``:
+    whether it proposes other networks when those so far have other scores.
     """
 
     description: str
@@ -43,6 +45,7 @@ class StrategyFacts(NamedTuple):
     options: Mapping[str, Any] = {}
     repairs: int = 8
     learns: bool = False
+    reads_score: bool = True
 
 
 STRATEGIES: Mapping[str, StrategyFacts] = {
@@ -58,6 +61,7 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "Li and Talwalkar 2019, arXiv:1902.07638",
         "nas.strategies.random_search:random_search",
         repairs=0,
+        reads_score=False,
     ),
     "regularized_evolution": StrategyFacts(
         "mutations of tournament winners among the latest trials",
@@ -79,6 +83,27 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "Ozaki et al. 2022, doi:10.1613/jair.1.13188",
         "nas.strategies.optuna_samplers:tpe",
     ),
+    "gp": StrategyFacts(
+        "what Gaussian processes expect to add most hypervolume (Optuna's GPSampler)",
+        "Emmerich et al. 2011, doi:10.1109/CEC.2011.5949880",
+        "nas.strategies.optuna_samplers:gp",
+    ),
+    "controller": StrategyFacts(
+        "a recurrent network that is rewarded for what its choices came to, for a trade-off drawn each time",
+        "Zoph and Le 2017, arXiv:1611.01578",
+        "nas.strategies.controller:controller",
+    ),
+    "mathematical_programming": StrategyFacts(
+        "the greatest entropy within bounds on MACs, parameters and depth by width, whatever the score",
+        "Shen et al. 2023, arXiv:2303.02165",
+        "nas.strategies.mathematical_programming:mathematical_programming",
+        reads_score=False,
+    ),
+    "gradient": StrategyFacts(
+        "descents over relaxed choices by what the trials say of quality and cost, for a trade-off drawn each time",
+        "Wu et al. 2019, arXiv:1812.03443",
+        "nas.strategies.gradient:gradient",
+    ),
     "local_search": StrategyFacts(
         "one change to a network of the front so far",
         "White et al. 2021, arXiv:2005.02960",
@@ -98,14 +123,15 @@ def make_strategy(
     seed: int = 0,
     max_draws: int = MAX_DRAWS,
     look: Callable[[Architecture], Look] | None = None,
+    task: Task | None = None,
     **options: Any,
 ) -> Strategy:
     """The strategy of that name, without history.
 
     ``feasible`` returns None or the text of the bound that rejects an architecture, and is pure.
     ``goals`` are those of the objectives, in the order of a trial's values. ``look`` tells what is known of any
-    architecture; without it none learns from what has trained. ``options`` go to the proposer
-    (``population=50``), over those of its facts. Raises: UnknownName with the nearest known name.
+    architecture; without it none learns from what has trained. ``task`` is what the networks are for. ``options`` go to
+    the proposer (``population=50``), over those of its facts. Raises: UnknownName with the nearest known name.
     """
     if name not in STRATEGIES:
         raise UnknownName(f"unknown strategy {name!r}", hint=nearest(name, list(STRATEGIES)), field="strategy")
@@ -122,4 +148,5 @@ def make_strategy(
         max_draws=max_draws,
         repairs=facts.repairs,
         look=look,
+        task=task,
     )

@@ -15,6 +15,7 @@ from nas.strategies.drawing import Drawing, Feasible
 from nas.strategies.proposals import History, Proposal, Proposer, ScoredTrial
 from search_spaces.architecture import Architecture, SearchSpace
 from search_spaces.errors import InvalidSpec
+from search_spaces.task import Task
 
 WHOLE_SPACE = 20_000
 """Combinations of options up to which a space is gone through whole when the draws find nothing."""
@@ -40,6 +41,7 @@ class AskTell:
         max_draws: int,
         repairs: int,
         look: Callable[[Architecture], Look] | None = None,
+        task: Task | None = None,
     ) -> None:
         self.space = space
         self.goals = tuple(goals)
@@ -49,6 +51,7 @@ class AskTell:
         self.repairs = repairs
         self._propose = propose
         self._look = look
+        self._task = task
         self._feasible = feasible
         self._verdicts: dict[str, str | None] = {}
         self._trials: dict[int, ScoredTrial] = {}
@@ -77,10 +80,11 @@ class AskTell:
         """At most ``n`` feasible, new architectures. Raises: SpaceExhausted, Infeasible when there is none."""
         trials = tuple(self._trials[number] for number in sorted(self._trials))
         rng = np.random.default_rng([self.seed, len(trials)])
+        history = History(self.space, trials, self.goals, self.score, self._look, self._verdict, self._task)
         drawing = Drawing(
             self.space,
             self._verdict,
-            self._propose(History(self.space, trials, self.goals, self.score, self._look, self._verdict), rng),
+            self._propose(history, rng),
             {trial.architecture.id: trial.architecture for trial in trials},
             rng,
             members=self._members,

@@ -14,6 +14,7 @@ from nas.objectives import Goal
 from nas.pareto import Points
 from nas.scores import score_values
 from search_spaces.architecture import Architecture, SearchSpace
+from search_spaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class History:
     """The trials of a search so far, in order of number.
 
     ``look`` tells what of any architecture is known at once, ``feasible`` whether the bounds reject it (None: all do
-    not).
+    not), ``task`` what its networks are for; each may be unknown.
     """
 
     space: SearchSpace
@@ -55,6 +56,7 @@ class History:
     score: str
     look: Callable[[Architecture], Look] | None = None
     feasible: Callable[[Architecture], str | None] | None = None
+    task: Task | None = None
 
     @cached_property
     def points(self) -> Points:
