@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.clean_stdout import clean_stdout
 from benchmarks.latency_accuracy import task_of
 from latency_models.analytic import analytic_predictor
 from latency_models.predictors import LatencyPredictor
@@ -123,7 +124,8 @@ def main() -> int:
         if name not in STRATEGIES:
             parser.error(f"--strategies {name}: known are {', '.join(STRATEGIES)}")
     try:
-        per_second = rates(options, _predictor(options))
+        with clean_stdout():
+            per_second = rates(options, _predictor(options))
     except NasError as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False)
         return 2

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student
 
+from benchmarks.clean_stdout import clean_stdout
 from nas.objectives import Goal
 from nas.pareto import Points, hypervolume
 from nas.strategies import STRATEGIES, ScoredTrial, make_strategy
@@ -217,7 +218,8 @@ def main() -> None:
             parser.error(f"unknown device {unknown[0]!r}; known: {', '.join(known)}")
         for device in devices:
             problems[f"nas_bench_201, accuracy against latency on {device}"] = tabulated(options.data, device)
-    results = {name: compare(problem, options.strategies, options.seeds) for name, problem in problems.items()}
+    with clean_stdout():
+        results = {name: compare(problem, options.strategies, options.seeds) for name, problem in problems.items()}
     if options.json:
         Console(soft_wrap=True, highlight=False).print_json(
             json.dumps({"seeds": options.seeds, "batch": BATCH, "problems": results})

@@ -35,8 +35,7 @@ class StrategyFacts(NamedTuple):
     """``path`` names the proposer, which gets ``options``.
 
     ``repairs`` is the number of mutations tried in a row on a proposal that is rejected. ``learns``: whether it
-    proposes other networks when some have trained, so that a search explores again after each wave. ``reads_score``:
-    whether it proposes other networks when those so far have other scores.
+    proposes other networks when some have trained, so that a search explores again after each wave.
     """
 
     description: str
@@ -45,7 +44,6 @@ class StrategyFacts(NamedTuple):
     options: Mapping[str, Any] = {}
     repairs: int = 8
     learns: bool = False
-    reads_score: bool = True
 
 
 STRATEGIES: Mapping[str, StrategyFacts] = {
@@ -61,7 +59,6 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "Li and Talwalkar 2019, arXiv:1902.07638",
         "nas.strategies.random_search:random_search",
         repairs=0,
-        reads_score=False,
     ),
     "regularized_evolution": StrategyFacts(
         "mutations of tournament winners among the latest trials",
@@ -97,7 +94,6 @@ STRATEGIES: Mapping[str, StrategyFacts] = {
         "the greatest entropy within bounds on MACs, parameters and depth by width, whatever the score",
         "Shen et al. 2023, arXiv:2303.02165",
         "nas.strategies.mathematical_programming:mathematical_programming",
-        reads_score=False,
     ),
     "gradient": StrategyFacts(
         "descents over relaxed choices by what the trials say of quality and cost, for a trade-off drawn each time",
