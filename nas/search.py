@@ -307,11 +307,11 @@ class _Search:
         self._settle()
 
     def _next_jobs(self) -> list[TrainJob]:
-        if self.out_of_time():
-            return []
         if self.owes():
             self.explore()  # while others climb
             self._settle()
+        if self.out_of_time():
+            return []
         jobs = decide(self.history, self.spec, self.choose, self.runner.slots).jobs
         return [self.train_job(self.trials[number], rung) for number, rung in jobs]
 
