@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.pareto import Indices, Points, crowding_distance, non_dominated_sort
-from nas.strategies.proposals import History, Proposal, ScoredTrial
-from search_spaces.architecture import SearchSpace
+from nas.strategies.proposals import History, Proposal, genes_of
 
 POPULATION = 20
 CROSSOVER = 0.9
@@ -59,7 +58,7 @@ def _generations(history: History, rng: np.random.Generator, population: int, su
     merit = np.empty(0)
     if len(earlier):
         kept, merit = survive(history.points[earlier], population, rng)
-        parents = np.stack([_genes(history.trials[int(i)], space) for i in earlier[kept]])
+        parents = np.stack([genes_of(history.trials[int(i)], space) for i in earlier[kept]])
     while True:
         brood = (
             _bred(parents, merit, options, rng) if len(parents) else rng.integers(1, options + 1, (BROOD, len(options)))
@@ -78,13 +77,6 @@ def _bred(parents: Genes, merit: NDArray[np.float64], options: Indices, rng: np.
     rate = 1 / max(1, int((options > 1).sum()))
     mutated = rng.random(shape) < rate
     return np.where(mutated, rng.integers(1, options + 1, shape), genes)
-
-
-def _genes(trial: ScoredTrial, space: SearchSpace) -> Genes:
-    """Its active choices, and its noted genes where it has none."""
-    codes = space.encode(trial.architecture)
-    noted = np.array(trial.notes.get("genes", ()), dtype=np.int64)
-    return np.where(codes > 0, codes, noted if noted.shape == codes.shape else 1)
 
 
 def _crowded(points: Points, count: int, rng: np.random.Generator) -> tuple[Indices, NDArray[np.float64]]:

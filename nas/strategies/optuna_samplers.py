@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, create_trial
 
 from nas.pareto import Indices, non_dominated_sort
-from nas.strategies.proposals import History, Proposal, ScoredTrial
+from nas.strategies.proposals import History, Proposal, ScoredTrial, genes_of
 from search_spaces.architecture import SearchSpace
 
 INITIAL = 20
@@ -166,10 +166,7 @@ def _eligible(history: History, earlier: Indices, population: int) -> list[int]:
 
 def _told(trial: ScoredTrial, values: np.ndarray, space: SearchSpace, genome: Genome) -> FrozenTrial:
     """The trial as Optuna stores it. Its active choices overrule its noted genes."""
-    codes = space.encode(trial.architecture)
-    noted = np.array(trial.notes.get("genes", ()), dtype=np.int64)
-    if noted.shape != codes.shape:
-        noted = np.ones_like(codes)
-    genes = np.where(codes > 0, codes, noted)
-    params = {c.name: int(gene) for c, gene in zip(space.choices, genes, strict=True) if c.name in genome}
+    params = {
+        c.name: int(gene) for c, gene in zip(space.choices, genes_of(trial, space), strict=True) if c.name in genome
+    }
     return create_trial(values=values.tolist(), params=params, distributions=genome)

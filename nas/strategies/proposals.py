@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.looks import Look
 from nas.objectives import Goal
@@ -42,12 +43,19 @@ class ScoredTrial:
     accuracy: float | None = None
 
 
+def genes_of(trial: ScoredTrial, space: SearchSpace) -> NDArray[np.int64]:
+    """(choices,) the codes of its active choices, and where it has none its notes' ``genes``, which it inherited."""
+    codes = space.encode(trial.architecture)
+    noted = np.array(trial.notes.get("genes", ()), dtype=np.int64)
+    return np.where(codes > 0, codes, noted if noted.shape == codes.shape else 1)
+
+
 @dataclass(frozen=True)
 class History:
     """The trials of a search so far, in order of number.
 
-    ``look`` tells what of any architecture is known at once, ``feasible`` whether the bounds reject it (None: all do
-    not), ``task`` what its networks are for; each may be unknown.
+    ``look`` tells what of any architecture is known at once, ``feasible`` the bound that rejects it, if any does, and
+    ``task`` what its networks are for; each of the three may be unknown.
     """
 
     space: SearchSpace
