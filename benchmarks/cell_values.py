@@ -165,8 +165,8 @@ def natural_noise(shape: tuple[int, int, int, int], generator: torch.Generator) 
     return (images - images.mean()) / images.std()
 
 
-def features_of(cells: Sequence[str], values: Sequence[Values], proxies: Sequence[str]) -> Floats:
-    """(n, d) what the surrogate sees: the options chosen, the network's form, and the proxies by rank."""
+def features_of(cells: Sequence[str], values: Sequence[Values], proxies: Sequence[str]) -> tuple[Floats, ...]:
+    """What the surrogate sees: ``nas.learning.pool_features``."""
     codes, forms = zip(*map(_look, cells), strict=True)
     return pool_features(np.stack(codes), np.stack(forms), values, proxies)
 

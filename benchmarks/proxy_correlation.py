@@ -173,11 +173,11 @@ def surrogate_scores(
     with Progress(console=console, transient=True) as progress:
         tell = partial(_tell, progress, progress.add_task("scoring networks with a label"))
         values = values_of(cells, proxies, ValueStore(options.cache, options.seed), workers=options.workers, tell=tell)
-    features, score = features_of(cells, values, proxies), default_score(values)
+    features = features_of(cells, values, proxies)
     found = {}
     for count in options.labels:
         trained = np.arange(tested, tested + count)
-        found[f"surrogate_{count}"] = predict_pool(features, score, trained, labels[:count], seed=options.seed)
+        found[f"surrogate_{count}"] = predict_pool(features, trained, labels[:count]).mean
     return {name: mean[:tested] for name, mean in found.items()}
 
 

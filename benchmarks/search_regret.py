@@ -106,13 +106,13 @@ def default_rows(run: Run, problem: Problem, train: Callable[[int], float]) -> N
             score = np.full(len(problem.texts), np.nan)
             score[scored] = default_score(_values(problem, scored, proxies, store))
             whole = Pool(_forms(problem.texts), score, costs)
-            scored += next_to_score(whole, trained, accuracy, missing, seed=run.seed)
+            scored += next_to_score(whole, trained, accuracy, missing)
         values = _values(problem, scored, proxies, store)
         features = features_of([problem.texts[row] for row in scored], values, proxies)
         pool = Pool(features, default_score(values), costs[scored])
         known = [scored.index(row) for row in trained]
         wave = min(wave_size(len(trained)), run.budget - len(trained))
-        picks = [scored[i] for i in next_trainings(pool, known, accuracy, wave, seed=run.seed)]
+        picks = [scored[i] for i in next_trainings(pool, known, accuracy, wave)]
         if not picks:
             return
         trained += picks
@@ -124,8 +124,8 @@ def _values(problem: Problem, rows: Sequence[int], proxies: tuple[str, ...], sto
 
 
 @lru_cache(maxsize=1)
-def _forms(texts: tuple[str, ...]) -> Floats:
-    """(n, d) what is known of networks that are not scored."""
+def _forms(texts: tuple[str, ...]) -> tuple[Floats, ...]:
+    """What is known of networks that are not scored."""
     return features_of(texts, [{}] * len(texts), ())
 
 

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.acquisition import choose
 from nas.pareto import rank_by_dominance
-from nas.surrogate import guess_score, normal_scores, predict_pool
+from nas.scores import ranks
+from nas.surrogate import kendall_tau, normal_scores, predict_pool
 
 Floats = NDArray[np.float64]
 
@@ -27,47 +28,47 @@ _WORST = 0.05
 
 
 class Pool(NamedTuple):
-    """n networks: ``features`` (n, d), the zero-shot ``score`` (n,), higher is better, ``costs`` (n, m), minimised.
+    """n networks: groups of ``features`` (n, d), the zero-shot ``score`` (n,), higher is better, and ``costs`` (n, m).
 
-    A network that is not scored yet has the score nan.
+    Costs are minimised. A network that is not scored yet has the score nan.
     """
 
-    features: Floats
+    features: tuple[Floats, ...]
     score: Floats
     costs: Floats
 
 
-def next_trainings(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, *, seed: int = 0) -> list[int]:
+def next_trainings(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int) -> list[int]:
     """Up to ``count`` scored networks of the pool that should train next, best first; none twice.
 
     ``accuracy`` of the ``trained`` ones, higher is better. Without ``START`` of them: the first fronts of score and
-    costs. Then those that would add most to the front if the surrogate is right. Pure and deterministic.
+    costs. Then those that would add most to the front if they turned out one standard deviation better than the
+    surrogate predicts. Pure and deterministic.
     """
     left = ~np.isnan(pool.score)
     left[list(trained)] = False
-    return _most_promising(pool, trained, accuracy, count, left, seed)
+    if len(trained) < START:
+        order = rank_by_dominance(np.column_stack([-np.nan_to_num(pool.score), pool.costs]))
+        return [int(i) for i in order if left[i]][:count]
+    return _most_promising(pool, trained, accuracy, count, left)
 
 
-def next_to_score(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, *, seed: int = 0) -> list[int]:
+def next_to_score(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int) -> list[int]:
     """Up to ``count`` networks of the pool that are not scored and should be, best first: ``next_trainings`` of them.
 
-    What they would score is guessed from the features of those that are scored.
+    Raises: InvalidSpec with fewer than ``nas.surrogate.LEAST`` trained.
     """
-    return _most_promising(pool, trained, accuracy, count, np.isnan(pool.score), seed)
+    return _most_promising(pool, trained, accuracy, count, np.isnan(pool.score))
 
 
 def _most_promising(
-    pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, left: NDArray[np.bool_], seed: int
+    pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, left: NDArray[np.bool_]
 ) -> list[int]:
-    known, score = list(trained), guess_score(pool.features, pool.score, seed=seed)
-    if len(known) < START:
-        order = rank_by_dominance(np.column_stack([-score, pool.costs]))
-        return [int(i) for i in order if left[i]][:count]
-    values = np.asarray(accuracy, dtype=np.float64)
-    predicted = predict_pool(pool.features, score, known, values, seed=seed)
+    known, values = list(trained), np.asarray(accuracy, dtype=np.float64)
+    predicted = predict_pool(pool.features, known, values)
     front = np.column_stack([-values, pool.costs[known]])
-    reference = np.concatenate([[-np.quantile(predicted, _WORST)], pool.costs.max(axis=0)])
-    return choose(-predicted, pool.costs, front, reference, count, left)
+    reference = np.concatenate([[-np.quantile(predicted.mean, _WORST)], pool.costs.max(axis=0)])
+    return choose(-predicted.optimistic, pool.costs, front, reference, count, left)
 
 
 def wave_size(trained: int) -> int:
@@ -88,15 +89,28 @@ def scored_before(trained: int, scored: int, trainings: int) -> int:
 
 def pool_features(
     codes: ArrayLike, forms: ArrayLike, proxies: Sequence[Mapping[str, float | None]], names: Sequence[str]
-) -> Floats:
-    """(n, d) what the surrogate sees: the options chosen, the networks' form, and the proxies by rank.
+) -> tuple[Floats, Floats, Floats]:
+    """What the surrogate sees of n networks, (n, d) each: options chosen, form, and the proxies of ``names`` by rank.
 
     ``codes`` (n, choices) of ``SearchSpace.encode``, ``forms`` (n, f) of ``graph_features``.
     """
-    chosen = np.asarray(codes, dtype=np.int64)
+    chosen, count = np.asarray(codes, dtype=np.int64), len(proxies)
     options = [chosen == option for option in range(1, int(chosen.max(initial=0)) + 1)]
     by_rank = [normal_scores([np.nan if (x := v.get(name)) is None else x for v in proxies]) for name in names]
-    return np.column_stack([*options, np.asarray(forms), *by_rank]).astype(np.float64)
+    return (
+        np.column_stack([np.empty((count, 0)), *options]).astype(np.float64),
+        np.asarray(forms, dtype=np.float64),
+        np.column_stack([np.empty((count, 0)), *by_rank]),
+    )
+
+
+def those_that_rank(
+    names: Sequence[str], proxies: Sequence[Mapping[str, float | None]], accuracy: ArrayLike
+) -> tuple[str, ...]:
+    """The names of the proxies that rank the trained networks by ``accuracy``, whose values ``proxies`` are."""
+    values = np.asarray(accuracy, dtype=np.float64)
+    taus = {name: kendall_tau(ranks([each.get(name) for each in proxies]), values) for name in names}
+    return tuple(name for name, tau in taus.items() if ranks_at_all(tau, len(values)))
 
 
 def ranks_at_all(tau: float, trained: int) -> bool:

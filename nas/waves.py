@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.ladder import points, ranked
-from nas.learning import Pool, next_trainings, pool_features, ranks_at_all, wave_size
+from nas.learning import Pool, next_trainings, pool_features, those_that_rank, wave_size
 from nas.looks import Looks
 from nas.scores import aggregate, get_score_facts, ranks
 from nas.spec import SearchSpec
@@ -30,9 +30,9 @@ class ReportCard:
     The trained ones are those that looked best, so that a proxy ranks less among them than in the whole space.
 
     ``tau`` by proxy, with ``params``, ``macs`` and the ``score``; ``surrogate_tau`` is cross-validated, None while
-    there is too little to learn from. ``dropped``: proxies that do not rank, which the score that waves start from
-    leaves out. ``not_finite``: of the score's proxies, on how many of all scored networks each had no finite value, and
-    ranked last.
+    there is too little to learn from. ``dropped``: proxies that do not rank, which neither the score that waves start
+    from nor the surrogate reads any more. ``not_finite``: of the score's proxies, on how many of all scored networks
+    each had no finite value, and ranked last.
     """
 
     trained: int
@@ -64,10 +64,9 @@ class Waves:
         accuracy = accuracies(trained)
         names = self._kept(trained, accuracy)
         proxies = [t.proxies for t in pool]
-        seen = Pool(self._features(pool), aggregate(names, proxies), costs)
-        known, seed = range(len(trained)), self._spec.seed
+        seen = Pool(self._features(pool, names), aggregate(names, proxies), costs)
         wave = min(count, max(self._slots, wave_size(len(trained))))
-        found = next_trainings(seen, known, accuracy, wave, seed=seed)
+        found = next_trainings(seen, range(len(trained)), accuracy, wave)
         return [pool[i] for i in found]
 
     def card(self, trials: Sequence[Trial]) -> ReportCard:
@@ -87,18 +86,16 @@ class Waves:
         """The surrogate's."""
         if len(trained) < LEAST:
             return None
-        score = aggregate(kept, [t.proxies for t in trained])
-        features = self._features(trained)
-        return cross_validated_tau(features, score, range(len(trained)), accuracy, seed=self._spec.seed)
+        return cross_validated_tau(self._features(trained, kept), range(len(trained)), accuracy)
 
     def _kept(self, trained: Sequence[Trial], accuracy: Floats) -> tuple[str, ...]:
-        names = get_score_facts(self._spec.score).proxies
-        return tuple(name for name in names if ranks_at_all(_tau_of(name, trained, accuracy), len(trained)))
+        return those_that_rank(get_score_facts(self._spec.score).proxies, [t.proxies for t in trained], accuracy)
 
-    def _features(self, trials: Sequence[Trial]) -> Floats:
+    def _features(self, trials: Sequence[Trial], names: Sequence[str]) -> tuple[Floats, ...]:
+        """With the proxies of ``names``."""
         looks = [self._looks(self._space.from_string(trial.architecture)) for trial in trials]
         codes, forms = np.stack([look.codes for look in looks]), np.stack([look.form for look in looks])
-        return pool_features(codes, forms, [t.proxies for t in trials], get_score_facts(self._spec.score).proxies)
+        return pool_features(codes, forms, [t.proxies for t in trials], names)
 
 
 def accuracies(trained: Sequence[Trial]) -> Floats:

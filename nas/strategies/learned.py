@@ -55,7 +55,7 @@ def _promising(
     codes, forms = np.stack([each.codes for each in looks]), np.stack([each.form for each in looks])
     pool = Pool(pool_features(codes, forms, [{}] * len(archs), ()), score, costs)
     accuracy = np.array([trial.accuracy for trial in trained], dtype=np.float64)
-    chosen = next_to_score(pool, range(len(trained)), accuracy, CHOSEN, seed=int(rng.integers(2**31)))
+    chosen = next_to_score(pool, range(len(trained)), accuracy, CHOSEN)
     return [archs[i] for i in chosen]
 
 
