@@ -40,6 +40,7 @@ from benchmarks.cell_values import Values, ValueStore, features_of, values_of
 from nas.learning import Pool, next_to_score, next_trainings, scored_before, wave_size
 from nas.pareto import hypervolume, non_dominated
 from nas.scores import SCORES, default_score
+from nas.surrogate import Lesson
 
 Floats = NDArray[np.float64]
 
@@ -106,13 +107,13 @@ def default_rows(run: Run, problem: Problem, train: Callable[[int], float]) -> N
             score = np.full(len(problem.texts), np.nan)
             score[scored] = default_score(_values(problem, scored, proxies, store))
             whole = Pool(_forms(problem.texts), score, costs)
-            scored += next_to_score(whole, trained, accuracy, missing)
+            scored += next_to_score(whole, [Lesson(trained, accuracy)], missing)
         values = _values(problem, scored, proxies, store)
         features = features_of([problem.texts[row] for row in scored], values, proxies)
         pool = Pool(features, default_score(values), costs[scored])
         known = [scored.index(row) for row in trained]
         wave = min(wave_size(len(trained)), run.budget - len(trained))
-        picks = [scored[i] for i in next_trainings(pool, known, accuracy, wave)]
+        picks = [scored[i] for i in next_trainings(pool, [Lesson(known, accuracy)], wave)]
         if not picks:
             return
         trained += picks

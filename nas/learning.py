@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from nas.acquisition import choose
 from nas.pareto import rank_by_dominance
 from nas.scores import ranks
-from nas.surrogate import kendall_tau, normal_scores, predict_pool
+from nas.surrogate import Lesson, kendall_tau, normal_scores, predict_rungs
 
 Floats = NDArray[np.float64]
 
@@ -38,37 +38,46 @@ class Pool(NamedTuple):
     costs: Floats
 
 
-def next_trainings(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int) -> list[int]:
+def next_trainings(pool: Pool, lessons: Sequence[Lesson], count: int) -> list[int]:
     """Up to ``count`` scored networks of the pool that should train next, best first; none twice.
 
-    ``accuracy`` of the ``trained`` ones, higher is better. Without ``START`` of them: the first fronts of score and
-    costs. Then those that would add most to the front if they turned out one standard deviation better than the
-    surrogate predicts. Pure and deterministic.
+    ``lessons`` of the rungs, the lowest first; who is in the first is trained. Without ``START`` of them: the first
+    fronts of score and costs. Then those that would add most to the front if they turned out one standard deviation
+    better than the surrogate predicts. Pure and deterministic.
     """
+    trained = [*np.asarray(lessons[0].trained, dtype=np.int64)] if lessons else []
     left = ~np.isnan(pool.score)
-    left[list(trained)] = False
+    left[trained] = False
     if len(trained) < START:
         order = rank_by_dominance(np.column_stack([-np.nan_to_num(pool.score), pool.costs]))
         return [int(i) for i in order if left[i]][:count]
-    return _most_promising(pool, trained, accuracy, count, left)
+    return _most_promising(pool, lessons, count, left)
 
 
-def next_to_score(pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int) -> list[int]:
+def next_to_score(pool: Pool, lessons: Sequence[Lesson], count: int) -> list[int]:
     """Up to ``count`` networks of the pool that are not scored and should be, best first: ``next_trainings`` of them.
 
     Raises: InvalidSpec with fewer than ``nas.surrogate.LEAST`` trained.
     """
-    return _most_promising(pool, trained, accuracy, count, np.isnan(pool.score))
+    return _most_promising(pool, lessons, count, np.isnan(pool.score))
 
 
-def _most_promising(
-    pool: Pool, trained: Sequence[int], accuracy: ArrayLike, count: int, left: NDArray[np.bool_]
-) -> list[int]:
-    known, values = list(trained), np.asarray(accuracy, dtype=np.float64)
-    predicted = predict_pool(pool.features, known, values)
-    front = np.column_stack([-values, pool.costs[known]])
+def _most_promising(pool: Pool, lessons: Sequence[Lesson], count: int, left: NDArray[np.bool_]) -> list[int]:
+    """The front is of all that has trained: as reached at the rung that is predicted, or else as predicted there."""
+    predicted, rung = predict_rungs(pool.features, lessons)
+    known = np.asarray(lessons[0].trained, dtype=np.int64)
+    values = predicted.mean.copy()
+    values[np.asarray(lessons[rung].trained, dtype=np.int64)] = lessons[rung].metric
+    front = np.column_stack([-values[known], pool.costs[known]])
     reference = np.concatenate([[-np.quantile(predicted.mean, _WORST)], pool.costs.max(axis=0)])
     return choose(-predicted.optimistic, pool.costs, front, reference, count, left)
+
+
+def lessons_of(accuracies: Sequence[Sequence[float]]) -> list[Lesson]:
+    """The lessons of the first networks of a pool, from what each has reached rung by rung."""
+    rungs = max(map(len, accuracies), default=0)
+    done = [[i for i, reached in enumerate(accuracies) if len(reached) > rung] for rung in range(rungs)]
+    return [Lesson(places, [accuracies[i][rung] for i in places]) for rung, places in enumerate(done)]
 
 
 def wave_size(trained: int) -> int:

@@ -294,9 +294,7 @@ class _Search:
             sign = -1.0 if objective.goal == "maximize" else 1.0
             values.append(None if found is None else sign * found.value)
         arch: Architecture = self.space.from_string(trial.architecture)
-        accuracy = trial.find("accuracy", rung=1)
-        taught = None if accuracy is None else accuracy.value
-        return ScoredTrial(trial.number, arch, trial.proxies, tuple(values), trial.notes, taught)
+        return ScoredTrial(trial.number, arch, trial.proxies, tuple(values), trial.notes, trial.accuracies)
 
     def train(self) -> None:
         """Lets the ladder's trials climb until nothing is left to train; explores again where that is due."""
@@ -333,8 +331,7 @@ class _Search:
                 measurements=(*trial.measurements, accuracy),
             )
         self._settle(changed)
-        if result.rung == 1:
-            self.strategy.tell([self._scored(changed)])
+        self.strategy.tell([self._scored(changed)])
         if ends_wave:
             self._report()
 

@@ -12,6 +12,7 @@ and .9961 without (four devices, five seeds).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,13 @@ Indices = NDArray[np.int64]
 LEAST = 8
 """Trained networks, from which on the surrogate says something."""
 _FOLDS = 5
+
+
+class Lesson(NamedTuple):
+    """What some networks of a pool reached at one rung: their indices (k,) and the metric (k,), higher is better."""
+
+    trained: ArrayLike
+    metric: ArrayLike
 
 
 class Predictions(NamedTuple):
@@ -45,6 +53,29 @@ def predict_pool(features: Sequence[ArrayLike], trained: ArrayLike, metric: Arra
     target = normal_scores(values)
     found: Beliefs = believe([_finite(group) for group in features], known, target)
     return Predictions(_unit(found.mean, target, values), _unit(found.mean + found.deviation, target, values))
+
+
+def predict_rungs(features: Sequence[ArrayLike], lessons: Sequence[Lesson]) -> tuple[Predictions, int]:
+    """What each of a pool reaches at the highest rung that ``LEAST`` networks have completed, and that lesson's place.
+
+    ``lessons`` of one rung or more, the lowest first; who is in one is in those before. What a network reached at
+    the rung below, or is predicted to, and by how much it grows from there, which a process of its own learns: what
+    trains fast at first is not always what ends best (autoregressive, with a factor of 1: Kennedy and O'Hagan 2000,
+    doi:10.1093/biomet/87.1.1). ``optimistic`` is so at every rung. Raises: as ``predict_pool`` for the first lesson.
+    """
+    found, place = predict_pool(features, *lessons[0]), 0
+    for below, here in pairwise(lessons):
+        finished, reached = np.asarray(here.trained, dtype=np.int64), np.asarray(here.metric, dtype=np.float64)
+        if len(finished) < LEAST:
+            break
+        place += 1
+        for each in found:
+            each[np.asarray(below.trained, dtype=np.int64)] = below.metric
+        growth = reached - found.mean[finished]
+        scale = float(growth.std()) or 1.0
+        more = believe([_finite(group) for group in features], finished, growth / scale)
+        found = Predictions(found.mean + scale * more.mean, found.optimistic + scale * (more.mean + more.deviation))
+    return found, place
 
 
 def cross_validated_tau(features: Sequence[ArrayLike], trained: ArrayLike, metric: ArrayLike) -> float:

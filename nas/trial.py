@@ -61,6 +61,12 @@ class Trial:
         name: str | None = self.notes.get("baseline")
         return name
 
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """On the validation part after each rung that it has completed, the first one first."""
+        reached = sorted((m.rung, m.value) for m in self.measurements if m.metric == "accuracy")
+        return tuple(value for _, value in reached)
+
     def find(
         self, metric: str, device: str | None = None, *, rung: int | None = None, source: Source | None = None
     ) -> Measurement | None:

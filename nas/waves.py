@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.ladder import points, ranked
-from nas.learning import Pool, next_trainings, pool_features, those_that_rank, wave_size
+from nas.learning import Pool, lessons_of, next_trainings, pool_features, those_that_rank, wave_size
 from nas.looks import Looks
 from nas.scores import aggregate, get_score_facts, ranks
 from nas.spec import SearchSpec
@@ -58,21 +58,21 @@ class Waves:
         """See ``nas.ladder.Choose``: by the score at first, then by what those that have trained have taught."""
         if not any(self._accuracy):  # nothing to learn: all is known
             return ranked(candidates, self._spec, 0)[:count]
-        trained = [t for t in entered if t.find("accuracy", rung=1) is not None]
+        trained = [t for t in entered if t.accuracies]
         pool = [*trained, *candidates]
         costs = points(pool, self._spec.steering, self._spec.score, 0)[:, ~np.array(self._accuracy)]
-        accuracy = accuracies(trained)
+        accuracy = first_accuracies(trained)
         names = self._kept(trained, accuracy)
         proxies = [t.proxies for t in pool]
         seen = Pool(self._features(pool, names), aggregate(names, proxies), costs)
         wave = min(count, max(self._slots, wave_size(len(trained))))
-        found = next_trainings(seen, range(len(trained)), accuracy, wave)
+        found = next_trainings(seen, lessons_of([t.accuracies for t in trained]), wave)
         return [pool[i] for i in found]
 
     def card(self, trials: Sequence[Trial]) -> ReportCard:
         """Of all trials that have completed the first rung."""
-        trained = [t for t in trials if t.find("accuracy", rung=1) is not None]
-        accuracy = accuracies(trained)
+        trained = [t for t in trials if t.accuracies]
+        accuracy = first_accuracies(trained)
         names = get_score_facts(self._spec.score).proxies
         found = {name: _tau_of(name, trained, accuracy) for name in dict.fromkeys([*names, *BASELINES])}
         found["score"] = kendall_tau(aggregate(names, [t.proxies for t in trained]), accuracy)
@@ -98,10 +98,9 @@ class Waves:
         return pool_features(codes, forms, [t.proxies for t in trials], names)
 
 
-def accuracies(trained: Sequence[Trial]) -> Floats:
+def first_accuracies(trained: Sequence[Trial]) -> Floats:
     """(n,) after the first rung."""
-    found = [trial.find("accuracy", rung=1) for trial in trained]
-    return np.array([np.nan if each is None else each.value for each in found])
+    return np.array([trial.accuracies[0] for trial in trained])
 
 
 def _tau_of(name: str, trained: Sequence[Trial], accuracy: Floats) -> float:

@@ -35,7 +35,7 @@ def told(seed: int, *, trained: int) -> tuple[Strategy, list[ScoredTrial]]:
     trials = []
     for i, arch in enumerate(archs):
         proxies = dict.fromkeys(names, float(rng.normal()))
-        trials.append(ScoredTrial(i, arch, proxies, LOOKS(arch).costs, {}, truth(arch) if i < trained else None))
+        trials.append(ScoredTrial(i, arch, proxies, LOOKS(arch).costs, {}, (truth(arch),) if i < trained else ()))
     strategy.tell(trials)
     return strategy, trials
 

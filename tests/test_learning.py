@@ -8,7 +8,7 @@ from nas.acquisition import choose, improvement
 from nas.graph_features import NAMES, graph_features
 from nas.learning import START, Pool, next_trainings, wave_size
 from nas.pareto import hypervolume
-from nas.surrogate import LEAST, cross_validated_tau, kendall_tau, normal_scores, predict_pool
+from nas.surrogate import LEAST, Lesson, cross_validated_tau, kendall_tau, normal_scores, predict_pool, predict_rungs
 from search_spaces import SPACES, get_space
 from search_spaces.builder import Builder
 from search_spaces.errors import InvalidSpec
@@ -98,6 +98,29 @@ def test_the_surrogate_ranks_what_was_not_trained() -> None:
     assert told == pytest.approx(kendall_tau(found, accuracy[left]), abs=0.15)
 
 
+@pytest.mark.parametrize("lost", [0.05, 0.0])
+def test_what_finishes_corrects_what_trains_fast(lost: float) -> None:
+    """At the first rung some networks look better than they end, by what one feature says; or none does."""
+    first, both = [], []
+    for seed in range(5):
+        features, score, accuracy = problem(400, seed)
+        early, groups = accuracy - lost * features[:, 3] - 0.02, groups_of(features, score)
+        entered = np.arange(60)
+        finished = entered[np.argsort(-early[:60])[:20]]
+        lessons = [Lesson(entered, early[entered]), Lesson(finished, accuracy[finished])]
+        for found, given in ((first, lessons[:1]), (both, lessons)):
+            predicted, place = predict_rungs(groups, given)
+            assert place == len(given) - 1
+            assert (predicted.optimistic >= predicted.mean).all()
+            found.append(kendall_tau(predicted.mean[60:], accuracy[60:]))
+    gained = np.mean(both) - np.mean(first)
+    assert gained > 0.05 if lost else abs(gained) < 0.01
+    few = Lesson(finished[: LEAST - 1], accuracy[finished[: LEAST - 1]])
+    alone, place = predict_rungs(groups, [lessons[0], few])
+    assert place == 0
+    assert (alone.mean == predict_pool(groups, *lessons[0]).mean).all()
+
+
 def test_the_optimistic_prediction_is_one_deviation_above() -> None:
     """As many of the networks that were not trained are above it as of a normal distribution, some sixth."""
     above = []
@@ -178,7 +201,7 @@ def pool_of(seed: int) -> tuple[Pool, np.ndarray]:
 def trained_by(pool: Pool, accuracy: np.ndarray, budget: int) -> list[int]:
     trained: list[int] = []
     while len(trained) < budget:
-        picks = next_trainings(pool, trained, accuracy[trained], min(5, budget - len(trained)))
+        picks = next_trainings(pool, [Lesson(trained, accuracy[trained])], min(5, budget - len(trained)))
         assert not set(picks) & set(trained)
         trained += picks
     return trained
@@ -203,7 +226,7 @@ def test_what_is_chosen_completes_the_front_before_chance_does() -> None:
 
 def test_the_first_trainings_span_the_costs() -> None:
     pool, _ = pool_of(0)
-    first = next_trainings(pool, [], [], wave_size(0))
+    first = next_trainings(pool, [], wave_size(0))
     assert len(first) == len(set(first)) == START
     assert pool.costs[first].min() == pool.costs.min()
     assert int(np.argmax(pool.score)) in first
@@ -213,4 +236,4 @@ def test_a_pool_that_is_used_up_gives_nothing_more() -> None:
     pool, accuracy = pool_of(0)
     small = Pool(tuple(group[:12] for group in pool.features), pool.score[:12], pool.costs[:12])
     assert sorted(trained_by(small, accuracy[:12], 12)) == list(range(12))
-    assert next_trainings(small, list(range(12)), accuracy[:12], 3) == []
+    assert next_trainings(small, [Lesson(range(12), accuracy[:12])], 3) == []

@@ -19,6 +19,7 @@ from nas.surrogate import kendall_tau
 from nas.trial import Measurement, Trial, TrialState
 from nas.waves import Waves
 from search_spaces.definition import space_of
+from search_spaces.graph import Graph
 
 COUNT = 150
 GOOD, BAD = "intrain", "trainability"
@@ -57,6 +58,11 @@ def pool(spec: SearchSpec, seed: int = 0) -> tuple[dict[int, Trial], np.ndarray]
             measurements=figures,
         )  # fmt: skip
     return trials, accuracy
+
+
+def graph_of(spec: SearchSpec, trial: Trial) -> Graph:
+    space = space_of(spec.space)
+    return space.graph(space.from_string(trial.architecture), task_of(spec))
 
 
 def waves_of(spec: SearchSpec) -> Waves:
@@ -136,6 +142,25 @@ def test_the_card_says_what_ranks_and_what_was_dropped() -> None:
     assert card.not_finite == {}
     trials[3] = replace(trials[3], proxies={**trials[3].proxies, GOOD: None})
     assert waves.card(list(trials.values())).not_finite == {GOOD: 1}
+
+
+def test_those_that_finish_teach_too() -> None:
+    """Networks that end better than they begin enter once that shows."""
+    spec = spec_of(60, rungs=[{"epochs": 1}, {"epochs": 2}])
+    trials, accuracy = pool(spec)
+    depth = {n: len(graph_of(spec, trial).layers()) for n, trial in trials.items()}
+    deep = {n for n, layers in depth.items() if layers > np.median(list(depth.values()))}
+    chosen = {}
+    for gained in (0.0, 0.04):
+        entered = {}
+        for n in list(trials)[:40]:
+            ends = (accuracy[n] - 0.04 * (n in deep), accuracy[n] - 0.04 * (n in deep) + gained * (n in deep))
+            known = [Measurement("accuracy", None, rung, a, 0.01, Source.MEASURED) for rung, a in enumerate(ends, 1)]
+            figures = (*trials[n].measurements, *known[: 2 - n % 2])
+            entered[n] = replace(trials[n], state=TrialState.WAITING, rung=2 - n % 2, measurements=figures)
+        others = [trial for n, trial in trials.items() if n not in entered]
+        chosen[gained] = [trial.number for trial in waves_of(spec)(others, list(entered.values()), 20)]
+    assert len(deep & set(chosen[0.04])) > len(deep & set(chosen[0.0]))
 
 
 def test_a_proxy_is_dropped_only_with_evidence() -> None:

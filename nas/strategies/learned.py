@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.learning import START, Pool, next_to_score, pool_features
+from nas.learning import START, Pool, lessons_of, next_to_score, pool_features
 from nas.looks import Look
 from nas.pareto import rank_by_dominance
 from nas.scores import score_values
@@ -32,7 +32,7 @@ def learned(history: History, rng: np.random.Generator, **evolution: Any) -> Ite
     Then the candidates that are expected to add most to the front, by ``nas.learning.next_to_score``: neighbours of the
     best trained networks, crosses of two of them, and random draws, a third each.
     """
-    trained = [trial for trial in history.trials if trial.accuracy is not None]
+    trained = [trial for trial in history.trials if trial.accuracies]
     if history.look is not None and len(trained) >= START and any(value is None for value in trained[0].values):
         yield from map(Proposal, _promising(history, history.look, trained, rng))
     yield from regularized_evolution(history, rng, **evolution)
@@ -45,7 +45,7 @@ def _promising(
     drawn = {arch.id: arch for arch in islice(_neighbourhood(history, trained, rng), CANDIDATES)}
     feasible = history.feasible or (lambda _: None)
     new = [arch for arch in drawn.values() if arch.id not in known and feasible(arch) is None]
-    others = [trial for trial in history.trials if trial.accuracy is None]
+    others = [trial for trial in history.trials if not trial.accuracies]
     archs = [*(trial.architecture for trial in (*trained, *others)), *new]
     looks = [look(arch) for arch in archs]
     unknown = np.array([cost is None for cost in looks[0].costs])
@@ -54,8 +54,7 @@ def _promising(
     score[: len(history.trials)] = score_values(history.score, [trial.proxies for trial in (*trained, *others)])
     codes, forms = np.stack([each.codes for each in looks]), np.stack([each.form for each in looks])
     pool = Pool(pool_features(codes, forms, [{}] * len(archs), ()), score, costs)
-    accuracy = np.array([trial.accuracy for trial in trained], dtype=np.float64)
-    chosen = next_to_score(pool, range(len(trained)), accuracy, CHOSEN)
+    chosen = next_to_score(pool, lessons_of([trial.accuracies for trial in trained]), CHOSEN)
     return [archs[i] for i in chosen]
 
 
@@ -63,7 +62,7 @@ def _neighbourhood(
     history: History, trained: Sequence[ScoredTrial], rng: np.random.Generator
 ) -> Iterator[Architecture]:
     space = history.space
-    points = np.array([[-float(t.accuracy or 0.0) if value is None else value for value in t.values] for t in trained])
+    points = np.array([[-t.accuracies[0] if value is None else value for value in t.values] for t in trained])
     parents = [trained[int(i)].architecture for i in rank_by_dominance(points)[:PARENTS]]
 
     def parent() -> Architecture:

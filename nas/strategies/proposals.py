@@ -31,8 +31,8 @@ class ScoredTrial:
     """A trial as a strategy sees it.
 
     ``values`` are the objectives in order, every one minimised; None where only training shows the
-    value and the zero-shot score stands in. ``proxies`` are raw; ``notes`` are those of the proposal. ``accuracy``
-    after the first rung, None while it has not been trained.
+    value and the zero-shot score stands in. ``proxies`` are raw; ``notes`` are those of the proposal. ``accuracies``
+    after each rung completed, none while it has not been trained.
     """
 
     number: int
@@ -40,7 +40,7 @@ class ScoredTrial:
     proxies: Mapping[str, float | None]
     values: tuple[float | None, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
-    accuracy: float | None = None
+    accuracies: tuple[float, ...] = ()
 
 
 def genes_of(trial: ScoredTrial, space: SearchSpace) -> NDArray[np.int64]:
