@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.pareto import Points, hypervolume, non_dominated
-from nas.surrogate import normal_scores
 
 Floats = NDArray[np.float64]
 
@@ -59,36 +58,17 @@ def choose(
 
     ``predicted`` (n,) of the one objective, ``costs`` (n, m - 1) the others; ``front`` (k, m), that objective first.
     Each is believed to turn out as predicted before the next is chosen (Ginsbourger et al. 2010, "kriging believer").
-    When none would add anything, there follow by turns the best predicted one, and, of those better than the
-    ``reference`` (m,), the one that falls least short of the front, by rank: what the prediction gets wrong may lift
-    either onto it.
+    When none would add anything, there follow the best predicted ones.
     """
     points = np.column_stack([predicted, costs]).astype(np.float64)
     known = np.asarray(front, dtype=np.float64).reshape(-1, points.shape[1])
-    corner = np.asarray(reference, dtype=np.float64)
-    by_rank = normal_scores(np.concatenate([points[:, 0], known[:, 0]]))
-    ranks, known_ranks = by_rank[: len(points)], by_rank[len(points) :]
     left = np.array(open_, dtype=bool)
     chosen: list[int] = []
-    best_predicted = False
     while len(chosen) < count and left.any():
         places = np.flatnonzero(left)
-        merit = improvement(points[places], known, corner)
-        if not (merit > 0).any():
-            best_predicted = not best_predicted
-            short = _shortfall(ranks[places], points[places, 1:], known_ranks, known[:, 1:])
-            short[points[places, 0] >= corner[0]] = np.inf
-            merit = -points[places, 0] if best_predicted else -short
+        merit = improvement(points[places], known, reference)
         best = int(places[np.lexsort([points[places, 0], -merit])[0]])
         chosen.append(best)
         left[best] = False
-        known, known_ranks = np.vstack([known, points[best]]), np.append(known_ranks, ranks[best])
+        known = np.vstack([known, points[best]])
     return chosen
-
-
-def _shortfall(value: Floats, costs: Floats, front_value: Floats, front_costs: Floats) -> Floats:
-    """(n,) how far each is above the best of the front that costs no more; infinite where there is none."""
-    cheap = (front_costs[None] <= costs[:, None]).all(axis=2)
-    best = np.where(cheap, front_value[None], np.inf).min(axis=1, initial=np.inf)
-    found: Floats = np.where(np.isfinite(best), value - best, np.inf)
-    return found
