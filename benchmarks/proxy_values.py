@@ -12,6 +12,10 @@ with ReLU, a pointwise head and a linear layer of 10 classes, built in order of 
 fan-in drawn after ``manual_seed(7)``. ``weight_checksum`` is the sum of absolute parameters, ``input_checksum`` the
 sum of the batch.
 
+Five of AZ-NAS's values came from weights, noise or signs that were drawn otherwise (``DRAWN``). For these there is also
+``standard_deviations``: how far the reference is from the mean of ours over ``DRAWS`` initialisations and batches of
+noise, in standard deviations of them.
+
 By rank (Spearman's rho), where the reference drew its own weights and inputs:
 
 ``"nas_bench_201": [{"arch": text, "scores": {...}}]``, networks as published, with the operations that no path reaches.
@@ -62,6 +66,9 @@ COMPARED = {
     "swap_default_init": "swap",
 }
 """Reference value to our proxy. ``synflow`` is compared as a flow, that is exp of ours."""
+
+DRAWN = tuple(f"aznasrepo_{name}" for name in ("snip", "synflow", "expressivity", "progressivity", "trainability"))
+DRAWS = 20
 
 RANKED = {
     "expressivity": ("expressivity",),
@@ -123,16 +130,43 @@ def own_values(cfg: dict[str, Any]) -> dict[str, float | None]:
     return values
 
 
+def drawn_values(cfg: dict[str, Any]) -> dict[str, list[float]]:
+    """Our values of the DRAWN figures, each initialisation with a batch of noise of its own. ``synflow`` as a flow."""
+    network = TorchNetwork(reference_graph(cfg))
+    proxies = [COMPARED[figure] for figure in DRAWN]
+    passes = {p for name in proxies for p in PROXIES[name].passes}
+    found: dict[str, list[float]] = {figure: [] for figure in DRAWN}
+    for seed in range(DRAWS):
+        torch.manual_seed(seed)
+        initialise(network)
+        images, labels = torch.randn(16, 3, 64, 64), torch.randint(0, 10, (16,))
+        own = compute(proxies, Passes(network, images, labels, passes, noise=images))
+        for figure in DRAWN:
+            if (value := own[COMPARED[figure]]) is not None:
+                found[figure].append(math.exp(value) if COMPARED[figure] == "synflow" else value)
+    return found
+
+
+def deviations(reference: float, own: list[float]) -> float | None:
+    """How many standard deviations a reference is above the mean of ours; None where ours do not vary."""
+    spread = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
+    return (reference - float(np.mean(own))) / spread if spread > 0 else None
+
+
 def compare(networks: dict[str, Any]) -> dict[str, dict[str, dict[str, float | None]]]:
     """For each network and figure: the reference, ours, and the relative difference."""
     results: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, network in networks.items():
         results[name] = {}
+        drawn = drawn_values(network["cfg"])
         for figure, own in own_values(network["cfg"]).items():
             if (reference := network["values"].get(figure)) is None:
                 continue
             difference = None if own is None else abs(own - reference) / abs(reference)
-            results[name][figure] = {"reference": reference, "own": own, "relative_difference": difference}
+            row = {"reference": reference, "own": own, "relative_difference": difference}
+            if figure in drawn:
+                row["standard_deviations"] = deviations(reference, drawn[figure])
+            results[name][figure] = row
     return results
 
 
@@ -171,6 +205,11 @@ def main() -> None:
     for figure in next(iter(results.values())):
         differences = [result[figure]["relative_difference"] for result in results.values()]
         table.add_row(figure, *["-" if d is None else f"{d:.1e}" for d in differences])
+    console.print(table)
+    table = Table("figure", *results, title=f"standard deviations of {DRAWS} draws between the reference and our mean")
+    for figure in DRAWN:
+        apart = [result.get(figure, {}).get("standard_deviations") for result in results.values()]
+        table.add_row(figure, *["-" if z is None else f"{z:+.1f}" for z in apart])
     console.print(table)
     if ranks:
         table = Table(

@@ -37,9 +37,9 @@ from rich.table import Table
 
 from benchmarks.cell_options import add_table_options, check_table_options, counts, names
 from benchmarks.cell_values import Values, ValueStore, features_of, values_of
-from nas.learning import Pool, next_to_score, next_trainings, scored_before, wave_size
+from nas.learning import Pool, next_to_score, next_trainings, scored_before, those_that_rank, wave_size
 from nas.pareto import hypervolume, non_dominated
-from nas.scores import SCORES, default_score
+from nas.scores import SCORES, aggregate, default_score
 from nas.surrogate import Lesson
 
 Floats = NDArray[np.float64]
@@ -109,9 +109,10 @@ def default_rows(run: Run, problem: Problem, train: Callable[[int], float]) -> N
             whole = Pool(_forms(problem.texts), score, costs)
             scored += next_to_score(whole, [Lesson(trained, accuracy)], missing)
         values = _values(problem, scored, proxies, store)
-        features = features_of([problem.texts[row] for row in scored], values, proxies)
-        pool = Pool(features, default_score(values), costs[scored])
         known = [scored.index(row) for row in trained]
+        kept = those_that_rank(proxies, [values[i] for i in known], accuracy)
+        features = features_of([problem.texts[row] for row in scored], values, kept)
+        pool = Pool(features, aggregate(kept, values), costs[scored])
         wave = min(wave_size(len(trained)), run.budget - len(trained))
         picks = [scored[i] for i in next_trainings(pool, [Lesson(known, accuracy)], wave)]
         if not picks:
