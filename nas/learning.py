@@ -49,8 +49,9 @@ def next_trainings(pool: Pool, lessons: Sequence[Lesson], count: int) -> list[in
     left = ~np.isnan(pool.score)
     left[trained] = False
     if len(trained) < START:
-        order = rank_by_dominance(np.column_stack([-np.nan_to_num(pool.score), pool.costs]))
-        return [int(i) for i in order if left[i]][:count]
+        places = np.flatnonzero(left)
+        order = rank_by_dominance(np.column_stack([-pool.score, pool.costs])[places])
+        return [int(i) for i in places[order]][:count]
     return _most_promising(pool, lessons, count, left)
 
 
